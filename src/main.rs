@@ -1,0 +1,2 @@
+//! The `node` program.
+fn main() {}

@@ -1,0 +1,131 @@
+//! What the control interface and the metrics see of a running node, and what they can ask of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::id::{AccountId, NodeKey, TransactionId};
+use crate::protocol::chain::ledger::Account;
+use crate::protocol::chain::params::Network;
+use crate::protocol::chain::transaction::SharedTransaction;
+use crate::protocol::chain::view::{Record, Tip};
+use crate::protocol::machine::io::{Command, Direction};
+use crate::protocol::mempool::AdmissionError;
+
+use super::store::Store;
+
+/// A running node, seen from beside: cheap to clone, valid until the node ends.
+#[derive(Clone)]
+pub struct Control {
+    /// The network.
+    pub network: Arc<Network>,
+    /// The node's key.
+    pub key: NodeKey,
+    /// The account that receives what the node mines.
+    pub miner: AccountId,
+    /// Where peers connect.
+    pub listening: SocketAddr,
+    /// When the node was started.
+    pub started: std::time::Instant,
+    /// What is stored.
+    pub store: Arc<Store>,
+    /// The newest published state. What it says is on disk.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The way to the driver. Closed once the node ends.
+    pub orders: mpsc::Sender<Order>,
+}
+
+/// What a node publishes of itself.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The tip and the state after it.
+    pub tip: Tip,
+    /// The tip's place.
+    pub record: Arc<Record>,
+    /// The sessions that stand.
+    pub sessions: Arc<Vec<Session>>,
+    /// Waiting transactions.
+    pub mempool_transactions: usize,
+    /// Their canonical bytes.
+    pub mempool_bytes: usize,
+    /// Whether the node mines.
+    pub mining: bool,
+    /// Hashes per second by stream.
+    pub hashrate: BTreeMap<Stream, u64>,
+    /// Blocks mined since the start, by stream.
+    pub mined: BTreeMap<Stream, u64>,
+    /// Blocks still to be fetched from a peer; 0 if none.
+    pub sync_remaining: u64,
+}
+
+/// A session that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The peer's key.
+    pub key: NodeKey,
+    /// The address at the other end.
+    pub remote: SocketAddr,
+    /// Who opened the connection.
+    pub direction: Direction,
+    /// Program and version, as the peer says.
+    pub agent: String,
+    /// Where the peer accepts connections, as it says.
+    pub port: u16,
+    /// Since when, on the machine's monotonic clock, in milliseconds.
+    pub since_ms: u64,
+    /// How long it has stood when the snapshot was taken, in milliseconds.
+    pub connected_ms: u64,
+    /// The last round trip, in milliseconds.
+    pub round_trip_ms: Option<u64>,
+    /// The number of the peer's tip, as it says.
+    pub claimed_number: u64,
+}
+
+/// Something asked of the driver.
+#[derive(Debug)]
+pub enum Order {
+    /// Hands in a transaction. The answer comes once it is on disk.
+    Submit {
+        /// Checked.
+        transaction: SharedTransaction,
+        /// The answer.
+        reply: oneshot::Sender<Result<TransactionId, AdmissionError>>,
+    },
+    /// Something for the machine.
+    Command(Command),
+    /// Sets hashes per second: of one stream, or of all.
+    Hashrate {
+        /// Which.
+        stream: Option<Stream>,
+        /// How many.
+        hashrate: u64,
+    },
+    /// Lists ids of waiting transactions.
+    Mempool {
+        /// How many at most.
+        limit: usize,
+        /// The answer.
+        reply: oneshot::Sender<Vec<TransactionId>>,
+    },
+    /// Finds a waiting transaction.
+    Waiting {
+        /// Its id.
+        id: TransactionId,
+        /// The answer.
+        reply: oneshot::Sender<Option<SharedTransaction>>,
+    },
+    /// The nonce that the next transfer of an account should have.
+    NextNonce {
+        /// The account.
+        account: AccountId,
+        /// Its state.
+        state: Account,
+        /// The answer.
+        reply: oneshot::Sender<u64>,
+    },
+    /// Ends the node.
+    Stop,
+}

@@ -1,0 +1,128 @@
+//! Accounts, and how a block changes them and is undone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bincode::{Decode, Encode};
+
+use super::block::Block;
+use super::id::AccountId;
+use super::params::Network;
+use super::transaction::Transfer;
+use super::view::{Fault, Location, Overlay, Tip, View};
+
+/// What an account holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Account {
+    /// Units.
+    pub balance: u64,
+    /// Transfers made so far.
+    pub nonce: u64,
+}
+
+impl Account {
+    /// Whether nothing is stored for it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether `transfer`, ordered by the owner of this account, can be applied now.
+    pub fn allows(&self, transfer: &Transfer) -> bool {
+        self.nonce == transfer.nonce && transfer.cost().is_some_and(|cost| cost <= self.balance)
+    }
+}
+
+/// What a block changed: enough to take it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Undo {
+    /// The accounts as they were before, ascending.
+    pub accounts: Vec<(AccountId, Account)>,
+    /// Units that the block issued.
+    pub issued: u64,
+    /// Bit by bit in the order of the body, whether a transaction was applied; others were skipped.
+    pub applied: Vec<bool>,
+}
+
+impl Undo {
+    /// The number of transactions that were applied.
+    pub fn applied_count(&self) -> usize {
+        self.applied.iter().filter(|applied| **applied).count()
+    }
+}
+
+/// Applies `block` to the state that `tip` describes, which becomes the state after the block.
+///
+/// Transactions are applied in order; one that the accounts do not allow is skipped, in every node alike. The miner receives the
+/// stream's reward and the fees of what was applied. The reward ends where issued units would pass 64 bits, so balances cannot.
+pub fn apply(network: &Network, overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Block) -> Result<(), Fault> {
+    let mut accounts = Changes { before: BTreeMap::new(), after: BTreeMap::new() };
+    let mut fees = 0;
+    let mut applied = Vec::with_capacity(block.body().transactions.len());
+    for (index, transaction) in block.body().transactions.iter().enumerate() {
+        let transfer = transaction.transfer();
+        let sender = accounts.get(overlay, &transfer.sender)?;
+        let allowed = sender.allows(transfer);
+        applied.push(allowed);
+        if !allowed {
+            continue;
+        }
+        sender.balance -= transfer.amount + transfer.fee;
+        sender.nonce += 1;
+        fees += transfer.fee;
+        accounts.get(overlay, &transfer.recipient)?.balance += transfer.amount;
+        let location = Location { block: block.id(), index: index as u32 };
+        overlay.batch.transactions.insert(transaction.id(), Some(location));
+        overlay.batch.pending.insert(transaction.id(), None);
+    }
+    let stream = network.stream(block.header().stream);
+    let reward = stream.map_or(0, |stream| stream.params.reward).min(u64::MAX - tip.issued);
+    if reward + fees > 0 {
+        accounts.get(overlay, &block.body().miner)?.balance += reward + fees;
+    }
+    tip.issued += reward;
+    let Changes { mut before, after } = accounts;
+    before.retain(|id, account| after[id] != *account);
+    for (id, old) in &before {
+        tip.accumulator.remove(id, old);
+        tip.accumulator.add(id, &after[id]);
+        overlay.batch.accounts.insert(*id, after[id]);
+    }
+    let undo = Undo { accounts: before.into_iter().collect(), issued: reward, applied };
+    overlay.batch.undo.insert(block.id(), Some(undo));
+    Ok(())
+}
+
+/// Takes back `block`, which must be the last that was applied.
+pub fn undo(overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Arc<Block>) -> Result<(), Fault> {
+    let undo = overlay.undo(&block.id())?.ok_or_else(|| Fault::missing("undo data of block", block.id()))?;
+    for (id, old) in &undo.accounts {
+        tip.accumulator.remove(id, &overlay.account(id)?);
+        tip.accumulator.add(id, old);
+        overlay.batch.accounts.insert(*id, *old);
+    }
+    tip.issued -= undo.issued;
+    for (transaction, applied) in block.body().transactions.iter().zip(undo.applied) {
+        if applied {
+            overlay.batch.transactions.insert(transaction.id(), None);
+        }
+    }
+    overlay.batch.undo.insert(block.id(), None);
+    Ok(())
+}
+
+/// Accounts that a block touches, as they were and as they are.
+struct Changes {
+    before: BTreeMap<AccountId, Account>,
+    after: BTreeMap<AccountId, Account>,
+}
+
+impl Changes {
+    fn get(&mut self, view: &dyn View, id: &AccountId) -> Result<&mut Account, Fault> {
+        if !self.before.contains_key(id) {
+            let account = view.account(id)?;
+            self.before.insert(*id, account);
+            self.after.insert(*id, account);
+        }
+        Ok(self.after.get_mut(id).expect("inserted together with `before`"))
+    }
+}

@@ -1,0 +1,223 @@
+//! What the chain remembers, how it is read and how it is changed.
+//!
+//! Reading goes through [`View`], writing through a [`Batch`] that a driver makes durable as a whole. An [`Overlay`] is a view of
+//! what would be if its batch were written, so that a decision over several blocks reads its own changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bincode::{Decode, Encode};
+
+use super::block::{Block, Stream};
+use super::digest::Accumulator;
+use super::id::{AccountId, BlockId, TransactionId};
+use super::ledger::{Account, Undo};
+use super::transaction::SharedTransaction;
+use super::work::Work;
+
+/// The node's own storage failed or contradicts itself. Never a peer's fault; the node cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Fault(pub String);
+
+impl Fault {
+    /// Something that must be stored is not.
+    pub fn missing(what: &str, name: impl std::fmt::Display) -> Self {
+        Self(format!("the store has no {what} {name}, though it should"))
+    }
+}
+
+/// How far a stream has come in a block's past, the block included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Progress {
+    /// Blocks of the stream.
+    pub blocks: u64,
+    /// Milliseconds that ASERT has counted for the stream.
+    pub elapsed_ms: u64,
+}
+
+/// A block's place: everything that children need to know of it without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The block's id.
+    pub id: BlockId,
+    /// The block's stream.
+    pub stream: Stream,
+    /// When the block says it was found, in milliseconds since 1970-01-01 UTC.
+    pub timestamp_ms: u64,
+    /// The parents.
+    pub parents: Vec<BlockId>,
+    /// Which of the parents the block continues. Genesis names itself.
+    pub selected_parent: BlockId,
+    /// The position in the order; genesis is 0.
+    pub number: u64,
+    /// The work of the block and of everything in its past.
+    pub work: Work,
+    /// Per stream, in order.
+    pub streams: [Progress; 3],
+    /// Found wrong when it was executed: neither it nor a descendant is ever selected.
+    pub invalid: bool,
+}
+
+/// The block that the node takes for the best, and the state after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The block.
+    pub id: BlockId,
+    /// Its position in the order.
+    pub number: u64,
+    /// Its total work.
+    pub work: Work,
+    /// The hash of all accounts after it.
+    pub accumulator: Accumulator,
+    /// Units issued by genesis and rewards up to it.
+    pub issued: u64,
+}
+
+/// Where a transaction was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Location {
+    /// The block.
+    pub block: BlockId,
+    /// Its index in the block's body.
+    pub index: u32,
+}
+
+/// Read-only access to what is stored.
+pub trait View {
+    /// A block's place, for every block that was ever accepted, genesis included.
+    fn record(&self, id: &BlockId) -> Result<Option<Arc<Record>>, Fault>;
+    /// A whole block.
+    fn block(&self, id: &BlockId) -> Result<Option<Arc<Block>>, Fault>;
+    /// The block at a position of the selected order.
+    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault>;
+    /// An account after the tip; empty if it never was touched.
+    fn account(&self, id: &AccountId) -> Result<Account, Fault>;
+    /// What undoing a selected block needs.
+    fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault>;
+    /// Where a transaction was applied in the selected order.
+    fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault>;
+    /// Transactions that users of this node submitted and that are not applied yet.
+    fn pending(&self) -> Result<Vec<SharedTransaction>, Fault>;
+    /// The tip; `None` in an empty store.
+    fn tip(&self) -> Result<Option<Tip>, Fault>;
+}
+
+/// Changes that become durable together or not at all. `None` removes.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Whole blocks.
+    pub blocks: BTreeMap<BlockId, Arc<Block>>,
+    /// Places of blocks.
+    pub records: BTreeMap<BlockId, Arc<Record>>,
+    /// The selected order.
+    pub selected: BTreeMap<u64, Option<BlockId>>,
+    /// Accounts after the tip; an empty account is removed.
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// Undo data of selected blocks.
+    pub undo: BTreeMap<BlockId, Option<Undo>>,
+    /// Where transactions were applied.
+    pub transactions: BTreeMap<TransactionId, Option<Location>>,
+    /// Own submissions not applied yet.
+    pub pending: BTreeMap<TransactionId, Option<SharedTransaction>>,
+    /// The new tip.
+    pub tip: Option<Tip>,
+}
+
+impl Batch {
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+            && self.records.is_empty()
+            && self.selected.is_empty()
+            && self.accounts.is_empty()
+            && self.undo.is_empty()
+            && self.transactions.is_empty()
+            && self.pending.is_empty()
+            && self.tip.is_none()
+    }
+
+    /// Adds later changes, which win.
+    pub fn merge(&mut self, mut later: Self) {
+        self.blocks.append(&mut later.blocks);
+        self.records.append(&mut later.records);
+        self.selected.append(&mut later.selected);
+        self.accounts.append(&mut later.accounts);
+        self.undo.append(&mut later.undo);
+        self.transactions.append(&mut later.transactions);
+        self.pending.append(&mut later.pending);
+        self.tip = later.tip.or(self.tip.take());
+    }
+}
+
+/// A view as it would be after a batch.
+pub struct Overlay<'a> {
+    base: &'a dyn View,
+    /// The changes so far.
+    pub batch: Batch,
+}
+
+impl<'a> Overlay<'a> {
+    /// No changes yet.
+    pub fn new(base: &'a dyn View) -> Self {
+        Self { base, batch: Batch::default() }
+    }
+}
+
+impl View for Overlay<'_> {
+    fn record(&self, id: &BlockId) -> Result<Option<Arc<Record>>, Fault> {
+        match self.batch.records.get(id) {
+            Some(record) => Ok(Some(Arc::clone(record))),
+            None => self.base.record(id),
+        }
+    }
+
+    fn block(&self, id: &BlockId) -> Result<Option<Arc<Block>>, Fault> {
+        match self.batch.blocks.get(id) {
+            Some(block) => Ok(Some(Arc::clone(block))),
+            None => self.base.block(id),
+        }
+    }
+
+    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault> {
+        match self.batch.selected.get(&number) {
+            Some(id) => Ok(*id),
+            None => self.base.selected(number),
+        }
+    }
+
+    fn account(&self, id: &AccountId) -> Result<Account, Fault> {
+        match self.batch.accounts.get(id) {
+            Some(account) => Ok(*account),
+            None => self.base.account(id),
+        }
+    }
+
+    fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
+        match self.batch.undo.get(id) {
+            Some(undo) => Ok(undo.clone()),
+            None => self.base.undo(id),
+        }
+    }
+
+    fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault> {
+        match self.batch.transactions.get(id) {
+            Some(location) => Ok(*location),
+            None => self.base.transaction(id),
+        }
+    }
+
+    fn pending(&self) -> Result<Vec<SharedTransaction>, Fault> {
+        let mut pending = self.base.pending()?;
+        pending.retain(|transaction| !self.batch.pending.contains_key(&transaction.id()));
+        pending.extend(self.batch.pending.values().flatten().cloned());
+        Ok(pending)
+    }
+
+    fn tip(&self) -> Result<Option<Tip>, Fault> {
+        match &self.batch.tip {
+            Some(tip) => Ok(Some(tip.clone())),
+            None => self.base.tip(),
+        }
+    }
+}

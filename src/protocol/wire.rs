@@ -1,0 +1,5 @@
+//! The wire: bytes to messages and back. One TCP connection carries frames, one frame carries one message.
+
+pub mod frame;
+pub mod limits;
+pub mod message;

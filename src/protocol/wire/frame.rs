@@ -1,0 +1,83 @@
+//! Frames: `[4 bytes: length, big-endian][message, bincode]`.
+
+use super::limits::{MAX_DECODED, MAX_FRAME, MAX_FRAME_BEFORE_HANDSHAKE};
+use super::message::{Message, MessageError};
+
+/// Bytes of the length prefix.
+pub const PREFIX_BYTES: usize = 4;
+
+/// bincode's legacy form: little-endian integers of fixed width, lengths of 8 bytes, variants of 4.
+const fn encoding() -> impl bincode::config::Config {
+    bincode::config::legacy().with_limit::<MAX_DECODED>()
+}
+
+/// The frame of a message, prefix included.
+pub fn encode(message: &Message) -> Vec<u8> {
+    let mut frame = vec![0; PREFIX_BYTES];
+    let body = bincode::encode_to_vec(message, encoding())
+        .expect("messages hold numbers, bytes and lists of them, all of which can be encoded");
+    frame.extend_from_slice(&body);
+    let length = u32::try_from(body.len()).expect("messages are built below the cap of a frame");
+    frame[..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+    frame
+}
+
+/// The message of a frame's body, which must be all of it.
+pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
+    let (message, read) = bincode::decode_from_slice(body, encoding())
+        .map_err(|error| MessageError::Encoding(error.to_string()))?;
+    if read != body.len() {
+        return Err(MessageError::Trailing(body.len() - read));
+    }
+    Ok(message)
+}
+
+/// Cuts a stream of bytes into bodies of frames. Holds what has arrived and no more, whatever a prefix announces.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    start: usize,
+    greeted: bool,
+}
+
+impl Decoder {
+    /// Allows frames of full length from now on: the handshake has ended.
+    pub fn greeted(&mut self) {
+        self.greeted = true;
+    }
+
+    /// Takes in bytes as they arrive.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        if self.start > 0 && self.start >= self.buffer.len() / 2 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next message, if all of its frame has arrived. An error is final: the stream cannot be read any further.
+    pub fn next(&mut self) -> Result<Option<Message>, MessageError> {
+        let pending = &self.buffer[self.start..];
+        let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX_BYTES>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes(*prefix) as usize;
+        let limit = if self.greeted { MAX_FRAME } else { MAX_FRAME_BEFORE_HANDSHAKE };
+        if length > limit {
+            return Err(MessageError::TooLong { length, limit });
+        }
+        let Some(body) = rest.get(..length) else { return Ok(None) };
+        let message = decode(body)?;
+        self.start += PREFIX_BYTES + length;
+        if self.start == self.buffer.len() {
+            // An idle connection should not hold the memory of the largest message that it ever carried.
+            self.buffer.clear();
+            self.buffer.shrink_to(IDLE_BUFFER_BYTES);
+            self.start = 0;
+        }
+        Ok(Some(message))
+    }
+}
+
+/// What an idle connection keeps for the next frame.
+const IDLE_BUFFER_BYTES: usize = 4_096;

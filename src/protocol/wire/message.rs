@@ -1,0 +1,275 @@
+//! The messages, as they travel and as the machine receives them.
+//!
+//! [`Message`] is what is on the wire: blocks, headers and transactions are opaque canonical bytes inside a bincode envelope.
+//! [`Message::check`] turns it into [`Received`], in which they have been read, and their work and signatures checked.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use bincode::{Decode, Encode};
+
+use super::limits;
+use crate::protocol::chain::block::{Block, BlockError, Heading};
+use crate::protocol::chain::id::{BlockId, NodeKey};
+use crate::protocol::chain::params::Network;
+use crate::protocol::chain::transaction::{SharedTransaction, Transaction, TransactionError};
+use crate::protocol::chain::work::Work;
+
+/// The version of this protocol. Nodes of different versions part at the handshake.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What a peer says of its chain. A claim: it leads to questions, never to decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Claim {
+    /// Total work of the tip.
+    pub work: Work,
+    /// The tip.
+    pub tip: BlockId,
+    /// The tip's number, for people.
+    pub number: u64,
+}
+
+/// The first message in each direction.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`].
+    pub version: u32,
+    /// The id of genesis.
+    pub network: BlockId,
+    /// Who is speaking.
+    pub key: NodeKey,
+    /// Chosen anew at each start of the node.
+    pub nonce: u64,
+    /// Where the speaker accepts connections; 0 if nowhere.
+    pub port: u16,
+    /// The speaker's chain.
+    pub claim: Claim,
+    /// Bit flags; none is defined yet, unknown ones are ignored.
+    pub features: u64,
+    /// Program and version, for people.
+    pub agent: String,
+}
+
+/// An address in `Peers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PeerAddress {
+    /// IPv6, or IPv4 mapped into it.
+    pub ip: [u8; 16],
+    /// TCP port.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Self { ip: ip.octets(), port: address.port() }
+    }
+}
+
+impl From<PeerAddress> for SocketAddr {
+    fn from(address: PeerAddress) -> Self {
+        Self::new(Ipv6Addr::from(address.ip).to_canonical(), address.port)
+    }
+}
+
+/// A message on the wire. The order of the variants is part of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Message {
+    /// Opens a session.
+    Hello(Hello),
+    /// Asks for a `Pong`, and tells of one's chain.
+    Ping {
+        /// Comes back in the `Pong`.
+        nonce: u64,
+        /// The speaker's chain.
+        claim: Claim,
+    },
+    /// Answers a `Ping`.
+    Pong {
+        /// From the `Ping`.
+        nonce: u64,
+        /// The speaker's chain.
+        claim: Claim,
+    },
+    /// Asks for addresses.
+    RequestPeers,
+    /// Answers `RequestPeers`.
+    Peers(Vec<PeerAddress>),
+    /// Passes a new block on.
+    NewBlock(Arc<[u8]>),
+    /// Passes a new transaction on.
+    NewTransaction(Arc<[u8]>),
+    /// Asks for blocks of the selected order by number.
+    RequestBlocks {
+        /// The first number wanted.
+        from_block: u64,
+        /// How many; the answer may hold fewer.
+        count: u32,
+    },
+    /// Answers `RequestBlocks`, in order; empty if there are none.
+    Blocks {
+        /// The number that was asked for.
+        from_block: u64,
+        /// Canonical bytes.
+        blocks: Vec<Arc<[u8]>>,
+    },
+    /// Asks for the headers that follow the youngest block of the locator on the answering node's selected order.
+    RequestHeaders {
+        /// Ids of the asking node's selected order, youngest first.
+        locator: Vec<BlockId>,
+    },
+    /// Answers `RequestHeaders`, in order; fewer than [`limits::MAX_HEADERS`] say that there are no more.
+    Headers {
+        /// The number of the first header.
+        from_block: u64,
+        /// Canonical bytes of headers with their parents.
+        headers: Vec<Vec<u8>>,
+    },
+}
+
+impl Message {
+    /// A short name, for metrics and logs.
+    pub fn name(&self) -> &'static str {
+        MESSAGE_NAMES[self.kind()]
+    }
+
+    /// The index of the variant, as on the wire.
+    pub fn kind(&self) -> usize {
+        match self {
+            Self::Hello(_) => 0,
+            Self::Ping { .. } => 1,
+            Self::Pong { .. } => 2,
+            Self::RequestPeers => 3,
+            Self::Peers(_) => 4,
+            Self::NewBlock(_) => 5,
+            Self::NewTransaction(_) => 6,
+            Self::RequestBlocks { .. } => 7,
+            Self::Blocks { .. } => 8,
+            Self::RequestHeaders { .. } => 9,
+            Self::Headers { .. } => 10,
+        }
+    }
+
+    /// Reads what is inside and checks everything that needs no state: counts, proof of work, commitments, signatures.
+    pub fn check(self, network: &Network) -> Result<Received, MessageError> {
+        Ok(match self {
+            Self::Hello(hello) => {
+                count("agent bytes", hello.agent.len(), limits::MAX_AGENT_BYTES)?;
+                Received::Hello(hello)
+            }
+            Self::Ping { nonce, claim } => Received::Ping { nonce, claim },
+            Self::Pong { nonce, claim } => Received::Pong { nonce, claim },
+            Self::RequestPeers => Received::RequestPeers,
+            Self::Peers(peers) => {
+                count("peers", peers.len(), limits::MAX_PEERS)?;
+                Received::Peers(peers.into_iter().map(SocketAddr::from).collect())
+            }
+            Self::NewBlock(bytes) => Received::NewBlock(Arc::new(Block::decode(bytes, network)?)),
+            Self::NewTransaction(bytes) => {
+                Received::NewTransaction(Arc::new(Transaction::decode(&bytes, &network.id())?))
+            }
+            Self::RequestBlocks { from_block, count } => Received::RequestBlocks { from_block, count },
+            Self::Blocks { from_block, blocks } => {
+                count("blocks", blocks.len(), limits::MAX_BLOCKS)?;
+                let decode = |bytes| Block::decode(bytes, network).map(Arc::new);
+                let blocks = blocks.into_iter().map(decode).collect::<Result<_, _>>()?;
+                Received::Blocks { from_block, blocks }
+            }
+            Self::RequestHeaders { locator } => {
+                count("locator", locator.len(), limits::MAX_LOCATOR)?;
+                Received::RequestHeaders { locator }
+            }
+            Self::Headers { from_block, headers } => {
+                count("headers", headers.len(), limits::MAX_HEADERS)?;
+                let decode = |bytes: Vec<u8>| Heading::decode(&bytes, network);
+                let headers = headers.into_iter().map(decode).collect::<Result<_, _>>()?;
+                Received::Headers { from_block, headers }
+            }
+        })
+    }
+}
+
+/// Names of the message kinds, by their index on the wire.
+pub const MESSAGE_NAMES: [&str; 11] = [
+    "hello",
+    "ping",
+    "pong",
+    "request_peers",
+    "peers",
+    "new_block",
+    "new_transaction",
+    "request_blocks",
+    "blocks",
+    "request_headers",
+    "headers",
+];
+
+fn count(what: &'static str, count: usize, limit: usize) -> Result<(), MessageError> {
+    if count > limit { Err(MessageError::Count { what, count, limit }) } else { Ok(()) }
+}
+
+/// Why bytes are not a message, or a message is not one that an honest node sends. Provable in each case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// A frame longer than allowed at this point.
+    #[error("a frame of {length} bytes, allowed are {limit}")]
+    TooLong {
+        /// What the length prefix says.
+        length: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// bincode refuses the bytes.
+    #[error("not a message: {0}")]
+    Encoding(String),
+    /// Bytes follow the message in its frame.
+    #[error("{0} bytes follow the message in its frame")]
+    Trailing(usize),
+    /// A list longer than allowed.
+    #[error("{count} {what}, allowed are {limit}")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A block or header that cannot be part of this network.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// A transaction that no block may carry.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+}
+
+/// A message whose content has been read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of `Message`")]
+pub enum Received {
+    /// See [`Message::Hello`].
+    Hello(Hello),
+    /// See [`Message::Ping`].
+    Ping { nonce: u64, claim: Claim },
+    /// See [`Message::Pong`].
+    Pong { nonce: u64, claim: Claim },
+    /// See [`Message::RequestPeers`].
+    RequestPeers,
+    /// See [`Message::Peers`].
+    Peers(Vec<SocketAddr>),
+    /// See [`Message::NewBlock`].
+    NewBlock(Arc<Block>),
+    /// See [`Message::NewTransaction`].
+    NewTransaction(SharedTransaction),
+    /// See [`Message::RequestBlocks`].
+    RequestBlocks { from_block: u64, count: u32 },
+    /// See [`Message::Blocks`].
+    Blocks { from_block: u64, blocks: Vec<Arc<Block>> },
+    /// See [`Message::RequestHeaders`].
+    RequestHeaders { locator: Vec<BlockId> },
+    /// See [`Message::Headers`].
+    Headers { from_block: u64, headers: Vec<Heading> },
+}
