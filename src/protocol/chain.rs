@@ -88,9 +88,14 @@ impl Chain {
     /// Resumes from the stored tip, or writes genesis into the batch of an empty store.
     pub fn restore(network: Arc<Network>, overlay: &mut Overlay<'_>) -> Result<Self, Fault> {
         if let Some(tip) = overlay.tip()? {
-            let record =
-                overlay.record(&tip.id)?.ok_or_else(|| Fault::missing("record of the tip", tip.id))?;
-            return Ok(Self { network, tip, record });
+            let record = overlay
+                .record(&tip.id)?
+                .ok_or_else(|| Fault::missing("record of the tip", tip.id))?;
+            return Ok(Self {
+                network,
+                tip,
+                record,
+            });
         }
         let genesis = network.genesis();
         let record = Arc::new(rules::genesis_record(&network));
@@ -100,17 +105,25 @@ impl Chain {
             work: record.work,
             accumulator: network.genesis_accumulator().clone(),
             issued: network.genesis_supply(),
+            transactions: 0,
         };
         let batch = &mut overlay.batch;
         batch.blocks.insert(genesis.id(), Arc::clone(genesis));
         batch.records.insert(genesis.id(), Arc::clone(&record));
         batch.selected.insert(0, Some(genesis.id()));
         for allocation in &network.params().allocations {
-            let account = ledger::Account { balance: allocation.balance, nonce: 0 };
+            let account = ledger::Account {
+                balance: allocation.balance,
+                nonce: 0,
+            };
             batch.accounts.insert(allocation.account, account);
         }
         batch.tip = Some(tip.clone());
-        Ok(Self { network, tip, record })
+        Ok(Self {
+            network,
+            tip,
+            record,
+        })
     }
 
     /// The network.
@@ -149,7 +162,11 @@ impl Chain {
         let better = ordering::is_better((record.work, id), (self.tip.work, self.tip.id));
         overlay.batch.blocks.insert(id, Arc::clone(block));
         overlay.batch.records.insert(id, Arc::new(record));
-        if better { self.select(&id, overlay) } else { Ok(Accepted::Beside) }
+        if better {
+            self.select(&id, overlay)
+        } else {
+            Ok(Accepted::Beside)
+        }
     }
 
     /// The parent that a block continues, if all its parents are stored.
@@ -160,8 +177,12 @@ impl Chain {
     ) -> Result<Option<Arc<Record>>, Fault> {
         let mut selected: Option<Arc<Record>> = None;
         for parent in heading.parents() {
-            let Some(parent) = view.record(parent)? else { return Ok(None) };
-            let better = |old: &Arc<Record>| ordering::is_better((parent.work, parent.id), (old.work, old.id));
+            let Some(parent) = view.record(parent)? else {
+                return Ok(None);
+            };
+            let better = |old: &Arc<Record>| {
+                ordering::is_better((parent.work, parent.id), (old.work, old.id))
+            };
             if selected.as_ref().is_none_or(better) {
                 selected = Some(parent);
             }
@@ -195,7 +216,9 @@ impl Chain {
             trial.batch.selected.insert(tip.number, Some(*id));
             applied.push(block);
         }
-        let record = trial.record(id)?.ok_or_else(|| Fault::missing("record of block", id))?;
+        let record = trial
+            .record(id)?
+            .ok_or_else(|| Fault::missing("record of block", id))?;
         tip.id = *id;
         tip.work = record.work;
         trial.batch.tip = Some(tip.clone());
@@ -218,8 +241,13 @@ fn stored_block(view: &dyn View, id: &BlockId) -> Result<Arc<Block>, Fault> {
 
 fn mark_invalid(ids: &[BlockId], overlay: &mut Overlay<'_>) -> Result<(), Fault> {
     for id in ids {
-        let record = overlay.record(id)?.ok_or_else(|| Fault::missing("record of block", id))?;
-        let invalid = Record { invalid: true, ..Record::clone(&record) };
+        let record = overlay
+            .record(id)?
+            .ok_or_else(|| Fault::missing("record of block", id))?;
+        let invalid = Record {
+            invalid: true,
+            ..Record::clone(&record)
+        };
         overlay.batch.records.insert(*id, Arc::new(invalid));
     }
     Ok(())

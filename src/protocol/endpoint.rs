@@ -24,14 +24,20 @@ pub struct ParseEndpointError(String);
 impl From<SocketAddr> for Endpoint {
     /// IPv4 addresses that came dressed as IPv6 are undressed, so that one peer has one endpoint.
     fn from(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_canonical().to_string(), port: address.port() }
+        Self {
+            host: address.ip().to_canonical().to_string(),
+            port: address.port(),
+        }
     }
 }
 
 impl Endpoint {
     /// The address, where the host is an IP address.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, self.port))
+        self.host
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, self.port))
     }
 }
 
@@ -42,7 +48,10 @@ impl FromStr for Endpoint {
         let refuse = || ParseEndpointError(text.chars().take(100).collect());
         let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
         let port = port.parse().map_err(|_| refuse())?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
             Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| refuse())?.to_string(),
             None if is_name(host) => host.to_ascii_lowercase(),
             None => return Err(refuse()),
@@ -54,7 +63,9 @@ impl FromStr for Endpoint {
 /// Whether `host` is a name that DNS can carry (RFC 1123; underscores occur in container names) or an IPv4 address.
 fn is_name(host: &str) -> bool {
     (1..=253).contains(&host.len())
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 impl fmt::Display for Endpoint {
@@ -80,6 +91,8 @@ impl Serialize for Endpoint {
 
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }

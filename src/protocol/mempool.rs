@@ -34,7 +34,9 @@ pub enum AdmissionError {
         next: u64,
     },
     /// Its nonce leaves too large a gap.
-    #[error("nonce {nonce} is too far ahead: the account's next is {next}, at most {limit} may wait")]
+    #[error(
+        "nonce {nonce} is too far ahead: the account's next is {next}, at most {limit} may wait"
+    )]
     Ahead {
         /// Of the transaction.
         nonce: u64,
@@ -154,8 +156,12 @@ impl Mempool {
 
     /// The nonce that the next transfer of `sender` should have, given the account's.
     pub fn next_nonce(&self, sender: &AccountId, account: &Account) -> u64 {
-        let Some(waiting) = self.senders.get(sender) else { return account.nonce };
-        (account.nonce..).find(|nonce| !waiting.contains_key(nonce)).unwrap_or(account.nonce)
+        let Some(waiting) = self.senders.get(sender) else {
+            return account.nonce;
+        };
+        (account.nonce..)
+            .find(|nonce| !waiting.contains_key(nonce))
+            .unwrap_or(account.nonce)
     }
 
     /// Takes a transaction in, given its sender's account.
@@ -170,7 +176,10 @@ impl Mempool {
         }
         let min_fee = self.limits.min_fee;
         if transfer.fee < min_fee {
-            return Err(AdmissionError::Fee { fee: transfer.fee, min_fee });
+            return Err(AdmissionError::Fee {
+                fee: transfer.fee,
+                min_fee,
+            });
         }
         self.check_sender(&transaction, account)?;
         let mut admitted = Admitted::default();
@@ -180,7 +189,11 @@ impl Mempool {
             let wanted = fee.saturating_add((fee / 10).max(1));
             if transfer.fee < wanted {
                 let other = old.id();
-                return Err(AdmissionError::Replacement { fee: transfer.fee, other, wanted });
+                return Err(AdmissionError::Replacement {
+                    fee: transfer.fee,
+                    other,
+                    wanted,
+                });
             }
             let old = old.id();
             self.remove(&old);
@@ -192,7 +205,10 @@ impl Mempool {
         }
         self.by_id.insert(id, (transfer.sender, transfer.nonce));
         self.by_fee.insert((transfer.fee, std::cmp::Reverse(id)));
-        self.senders.entry(transfer.sender).or_default().insert(transfer.nonce, transaction);
+        self.senders
+            .entry(transfer.sender)
+            .or_default()
+            .insert(transfer.nonce, transaction);
         Ok(admitted)
     }
 
@@ -213,11 +229,17 @@ impl Mempool {
             u128::from(transfer.amount) + u128::from(transfer.fee)
         };
         let before: u128 = self.senders.get(&transfer.sender).map_or(0, |waiting| {
-            waiting.range(next..nonce).map(|(_, transaction)| cost(transaction.transfer())).sum()
+            waiting
+                .range(next..nonce)
+                .map(|(_, transaction)| cost(transaction.transfer()))
+                .sum()
         });
         let cost = before + cost(transfer);
         if cost > u128::from(account.balance) {
-            return Err(AdmissionError::Balance { balance: account.balance, cost });
+            return Err(AdmissionError::Balance {
+                balance: account.balance,
+                cost,
+            });
         }
         Ok(())
     }
@@ -240,8 +262,10 @@ impl Mempool {
             return Err(AdmissionError::Full { lowest });
         }
         let (sender, nonce) = self.by_id[&id];
-        let behind: Vec<_> =
-            self.senders[&sender].range(nonce..).map(|(_, transaction)| transaction.id()).collect();
+        let behind: Vec<_> = self.senders[&sender]
+            .range(nonce..)
+            .map(|(_, transaction)| transaction.id())
+            .collect();
         for id in &behind {
             self.remove(id);
         }
@@ -256,15 +280,20 @@ impl Mempool {
         if waiting.is_empty() {
             self.senders.remove(&sender);
         }
-        self.by_fee.remove(&(transaction.transfer().fee, std::cmp::Reverse(*id)));
+        self.by_fee
+            .remove(&(transaction.transfer().fee, std::cmp::Reverse(*id)));
         Some(transaction)
     }
 
     /// Takes out what `account`, the sender's new state, no longer allows: used nonces. Returns what went.
     pub fn forget_used(&mut self, sender: &AccountId, account: &Account) -> Vec<TransactionId> {
-        let Some(waiting) = self.senders.get(sender) else { return Vec::new() };
-        let used: Vec<_> =
-            waiting.range(..account.nonce).map(|(_, transaction)| transaction.id()).collect();
+        let Some(waiting) = self.senders.get(sender) else {
+            return Vec::new();
+        };
+        let used: Vec<_> = waiting
+            .range(..account.nonce)
+            .map(|(_, transaction)| transaction.id())
+            .collect();
         for id in &used {
             self.remove(id);
         }
@@ -290,8 +319,12 @@ impl Mempool {
         }
         let mut selected = Vec::new();
         while selected.len() < limit {
-            let Some((_, _, sender)) = ready.pop_last() else { break };
-            let state = states.get_mut(&sender).expect("every ready sender has a state");
+            let Some((_, _, sender)) = ready.pop_last() else {
+                break;
+            };
+            let state = states
+                .get_mut(&sender)
+                .expect("every ready sender has a state");
             let transaction = &self.senders[&sender][&state.nonce];
             // What the sender receives in the same block is not counted on.
             if !state.allows(transaction.transfer()) {

@@ -25,24 +25,35 @@ pub enum AddressError {
 /// The address of `account` in the network whose addresses start with `prefix`.
 pub fn encode(prefix: &str, account: &AccountId) -> String {
     let prefix = Hrp::parse(prefix).expect("parameters are checked to have a valid prefix");
-    bech32::encode::<Bech32m>(prefix, &account.0).expect("32 bytes and a prefix of 16 fit the code length")
+    bech32::encode::<Bech32m>(prefix, &account.0)
+        .expect("32 bytes and a prefix of 16 fit the code length")
 }
 
 /// The account that `text` names in the network whose addresses start with `prefix`.
 pub fn decode(prefix: &str, text: &str) -> Result<AccountId, AddressError> {
-    let malformed = |reason: &str| AddressError::Malformed(text.chars().take(100).collect(), reason.to_owned());
+    let malformed =
+        |reason: &str| AddressError::Malformed(text.chars().take(100).collect(), reason.to_owned());
     let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(text)
         .map_err(|error| malformed(&error.to_string()))?;
     let found = checked.hrp().to_lowercase();
     if found != prefix {
-        return Err(AddressError::OtherNetwork { text: text.to_owned(), found, wanted: prefix.to_owned() });
+        return Err(AddressError::OtherNetwork {
+            text: text.to_owned(),
+            found,
+            wanted: prefix.to_owned(),
+        });
     }
     let bytes: Vec<u8> = checked.byte_iter().collect();
-    bytes.try_into().map(AccountId).map_err(|_| malformed("not 32 bytes"))
+    bytes
+        .try_into()
+        .map(AccountId)
+        .map_err(|_| malformed("not 32 bytes"))
 }
 
 /// Whether `prefix` can start an address: 1 to 16 lower-case letters and digits.
 pub fn is_prefix(prefix: &str) -> bool {
     (1..=16).contains(&prefix.len())
-        && prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }

@@ -10,9 +10,7 @@ use super::codec::{CodecError, Reader};
 use super::id::{AccountId, BlockId, StateDigest};
 use super::merkle;
 use super::params::{Algorithm, Network};
-use super::transaction::{
-    SharedTransaction, TRANSACTION_BYTES, Transaction, TransactionError,
-};
+use super::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction, TransactionError};
 use super::work::{BitsError, Target};
 
 /// The number of canonical bytes of a header: three SHA-256 compressions for a SHA-256d, the first of which a midstate saves.
@@ -59,7 +57,10 @@ impl FromStr for Stream {
 
     fn from_str(text: &str) -> Result<Self, ParseStreamError> {
         let wanted = |stream: &Self| stream.to_string().eq_ignore_ascii_case(text);
-        Self::ALL.into_iter().find(wanted).ok_or_else(|| ParseStreamError(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(wanted)
+            .ok_or_else(|| ParseStreamError(text.to_owned()))
     }
 }
 
@@ -102,12 +103,18 @@ impl Header {
         let mut reader = Reader::new(bytes);
         let version = reader.u16()?;
         if version != HEADER_VERSION {
-            return Err(CodecError::Unknown { what: "header version", value: version.into() });
+            return Err(CodecError::Unknown {
+                what: "header version",
+                value: version.into(),
+            });
         }
         let stream = reader.u8()?;
         let stream = *Stream::ALL
             .get(usize::from(stream))
-            .ok_or(CodecError::Unknown { what: "stream", value: stream.into() })?;
+            .ok_or(CodecError::Unknown {
+                what: "stream",
+                value: stream.into(),
+            })?;
         Ok(Self {
             stream,
             parents_root: reader.array()?,
@@ -187,9 +194,14 @@ impl Heading {
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let header = Header::from_bytes(&reader.array()?)?;
         let count = Reader::bounded(reader.u8()?, MAX_PARENTS as u64)?;
-        let parents =
-            (0..count).map(|_| reader.array().map(BlockId)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { header, id: header.id(), parents })
+        let parents = (0..count)
+            .map(|_| reader.array().map(BlockId))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            header,
+            id: header.id(),
+            parents,
+        })
     }
 
     fn check(&self, network: &Network) -> Result<(), BlockError> {
@@ -205,13 +217,22 @@ impl Heading {
             return Err(BlockError::NoWork(id));
         }
         if self.parents.is_empty() || self.parents.len() > network.params().max_parents.into() {
-            return Err(BlockError::Parents(id, "no parents, or more than this network allows"));
+            return Err(BlockError::Parents(
+                id,
+                "no parents, or more than this network allows",
+            ));
         }
         if !self.parents.is_sorted_by(|left, right| left < right) {
-            return Err(BlockError::Parents(id, "the parents are not distinct and ascending"));
+            return Err(BlockError::Parents(
+                id,
+                "the parents are not distinct and ascending",
+            ));
         }
         if parents_root(&self.parents) != header.parents_root {
-            return Err(BlockError::Parents(id, "the parents are not those of the header"));
+            return Err(BlockError::Parents(
+                id,
+                "the parents are not those of the header",
+            ));
         }
         Ok(())
     }
@@ -275,7 +296,11 @@ impl Body {
     pub fn root(&self) -> [u8; 32] {
         let mut leaves = Vec::with_capacity(1 + self.transactions.len());
         leaves.push(merkle::leaf(&self.first_leaf()));
-        leaves.extend(self.transactions.iter().map(|transaction| transaction.leaf()));
+        leaves.extend(
+            self.transactions
+                .iter()
+                .map(|transaction| transaction.leaf()),
+        );
         merkle::root(leaves)
     }
 
@@ -289,7 +314,12 @@ impl Body {
 
 impl fmt::Debug for Block {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Block({:.12}, {} bytes)", self.id(), self.bytes.len())
+        write!(
+            formatter,
+            "Block({:.12}, {} bytes)",
+            self.id(),
+            self.bytes.len()
+        )
     }
 }
 
@@ -312,7 +342,9 @@ impl Block {
         let mut limit = MAX_TRANSACTIONS;
         if let Some(network) = network {
             heading.check(network)?;
-            let stream = network.stream(heading.header.stream).expect("check found the stream");
+            let stream = network
+                .stream(heading.header.stream)
+                .expect("check found the stream");
             limit = stream.params.max_transactions as usize;
         }
         let miner = AccountId(reader.array()?);
@@ -320,16 +352,29 @@ impl Block {
         let count = Reader::bounded(reader.u32()?, MAX_TRANSACTIONS as u64)?;
         if count > limit {
             let stream = heading.header.stream;
-            return Err(BlockError::TooManyTransactions { id, stream, count, limit });
+            return Err(BlockError::TooManyTransactions {
+                id,
+                stream,
+                count,
+                limit,
+            });
         }
         let encoded = reader.take(count * TRANSACTION_BYTES)?;
         reader.finish()?;
         let refuse = |error| BlockError::Transaction(id, error);
         let unsigned = encoded
             .chunks_exact(TRANSACTION_BYTES)
-            .map(|bytes| Transaction::decode_checked_before(bytes).map(Arc::new).map_err(refuse))
+            .map(|bytes| {
+                Transaction::decode_checked_before(bytes)
+                    .map(Arc::new)
+                    .map_err(refuse)
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        let body = Body { miner, extra_nonce, transactions: unsigned };
+        let body = Body {
+            miner,
+            extra_nonce,
+            transactions: unsigned,
+        };
         if let Some(network) = network {
             // The commitment before the signatures: a body that is not the header's proves nothing against the header.
             if body.root() != heading.header.body_root {
@@ -339,12 +384,20 @@ impl Block {
                 transaction.check_signature(&network.id()).map_err(refuse)?;
             }
         }
-        Ok(Self { heading, body, bytes })
+        Ok(Self {
+            heading,
+            body,
+            bytes,
+        })
     }
 
     /// Joins what a miner found. The caller has checked the proof of work.
     pub(super) fn assemble(header: Header, parents: Vec<BlockId>, body: Body) -> Self {
-        let heading = Heading { header, id: header.id(), parents };
+        let heading = Heading {
+            header,
+            id: header.id(),
+            parents,
+        };
         let mut bytes = heading.to_bytes();
         bytes.reserve_exact(44 + body.transactions.len() * TRANSACTION_BYTES);
         bytes.extend_from_slice(&body.first_leaf());
@@ -352,7 +405,11 @@ impl Block {
         for transaction in &body.transactions {
             bytes.extend_from_slice(&transaction.to_bytes());
         }
-        Self { heading, body, bytes: bytes.into() }
+        Self {
+            heading,
+            body,
+            bytes: bytes.into(),
+        }
     }
 
     /// Header, id and parents.
@@ -383,7 +440,12 @@ impl Block {
 
 /// The root that commits to a list of parents.
 pub fn parents_root(parents: &[BlockId]) -> [u8; 32] {
-    merkle::root(parents.iter().map(|parent| merkle::leaf(&parent.0)).collect())
+    merkle::root(
+        parents
+            .iter()
+            .map(|parent| merkle::leaf(&parent.0))
+            .collect(),
+    )
 }
 
 /// The hash of a header by which its stream measures work.

@@ -42,7 +42,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], CodecError> {
         let Some((head, tail)) = self.0.split_at_checked(count) else {
-            return Err(CodecError::Short { have: self.0.len(), want: count });
+            return Err(CodecError::Short {
+                have: self.0.len(),
+                want: count,
+            });
         };
         self.0 = tail;
         Ok(head)
@@ -79,6 +82,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self) -> Result<(), CodecError> {
-        if self.0.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.0.len())) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(CodecError::Trailing(self.0.len()))
+        }
     }
 }

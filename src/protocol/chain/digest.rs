@@ -47,7 +47,10 @@ impl Accumulator {
             return;
         }
         let mut hasher = blake3::Hasher::new_derive_key("triskel 2026 account");
-        hasher.update(&id.0).update(&account.balance.to_le_bytes()).update(&account.nonce.to_le_bytes());
+        hasher
+            .update(&id.0)
+            .update(&account.balance.to_le_bytes())
+            .update(&account.nonce.to_le_bytes());
         let mut element = [0; ACCUMULATOR_BYTES];
         hasher.finalize_xof().fill(&mut element);
         for (lane, bytes) in self.0.iter_mut().zip(element.chunks_exact(2)) {

@@ -50,8 +50,15 @@ impl KeyPair {
 
 /// Whether `signature` of `message` was made by the owner of `account` (BIP340).
 pub fn verify(account: &AccountId, message: &[u8], signature: &[u8; 64]) -> bool {
-    let Ok(public) = XOnlyPublicKey::from_byte_array(account.0) else { return false };
-    schnorr::verify(&schnorr::Signature::from_byte_array(*signature), message, &public).is_ok()
+    let Ok(public) = XOnlyPublicKey::from_byte_array(account.0) else {
+        return false;
+    };
+    schnorr::verify(
+        &schnorr::Signature::from_byte_array(*signature),
+        message,
+        &public,
+    )
+    .is_ok()
 }
 
 /// BIP340's tagged hash: `SHA-256(SHA-256(tag) || SHA-256(tag) || message)`.

@@ -54,8 +54,16 @@ impl Undo {
 ///
 /// Transactions are applied in order; one that the accounts do not allow is skipped, in every node alike. The miner receives the
 /// stream's reward and the fees of what was applied. The reward ends where issued units would pass 64 bits, so balances cannot.
-pub fn apply(network: &Network, overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Block) -> Result<(), Fault> {
-    let mut accounts = Changes { before: BTreeMap::new(), after: BTreeMap::new() };
+pub fn apply(
+    network: &Network,
+    overlay: &mut Overlay<'_>,
+    tip: &mut Tip,
+    block: &Block,
+) -> Result<(), Fault> {
+    let mut accounts = Changes {
+        before: BTreeMap::new(),
+        after: BTreeMap::new(),
+    };
     let mut fees = 0;
     let mut applied = Vec::with_capacity(block.body().transactions.len());
     for (index, transaction) in block.body().transactions.iter().enumerate() {
@@ -70,16 +78,25 @@ pub fn apply(network: &Network, overlay: &mut Overlay<'_>, tip: &mut Tip, block:
         sender.nonce += 1;
         fees += transfer.fee;
         accounts.get(overlay, &transfer.recipient)?.balance += transfer.amount;
-        let location = Location { block: block.id(), index: index as u32 };
-        overlay.batch.transactions.insert(transaction.id(), Some(location));
+        let location = Location {
+            block: block.id(),
+            index: index as u32,
+        };
+        overlay
+            .batch
+            .transactions
+            .insert(transaction.id(), Some(location));
         overlay.batch.pending.insert(transaction.id(), None);
     }
     let stream = network.stream(block.header().stream);
-    let reward = stream.map_or(0, |stream| stream.params.reward).min(u64::MAX - tip.issued);
+    let reward = stream
+        .map_or(0, |stream| stream.params.reward)
+        .min(u64::MAX - tip.issued);
     if reward + fees > 0 {
         accounts.get(overlay, &block.body().miner)?.balance += reward + fees;
     }
     tip.issued += reward;
+    tip.transactions += applied.iter().filter(|applied| **applied).count() as u64;
     let Changes { mut before, after } = accounts;
     before.retain(|id, account| after[id] != *account);
     for (id, old) in &before {
@@ -87,20 +104,27 @@ pub fn apply(network: &Network, overlay: &mut Overlay<'_>, tip: &mut Tip, block:
         tip.accumulator.add(id, &after[id]);
         overlay.batch.accounts.insert(*id, after[id]);
     }
-    let undo = Undo { accounts: before.into_iter().collect(), issued: reward, applied };
+    let undo = Undo {
+        accounts: before.into_iter().collect(),
+        issued: reward,
+        applied,
+    };
     overlay.batch.undo.insert(block.id(), Some(undo));
     Ok(())
 }
 
 /// Takes back `block`, which must be the last that was applied.
 pub fn undo(overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Arc<Block>) -> Result<(), Fault> {
-    let undo = overlay.undo(&block.id())?.ok_or_else(|| Fault::missing("undo data of block", block.id()))?;
+    let undo = overlay
+        .undo(&block.id())?
+        .ok_or_else(|| Fault::missing("undo data of block", block.id()))?;
     for (id, old) in &undo.accounts {
         tip.accumulator.remove(id, &overlay.account(id)?);
         tip.accumulator.add(id, old);
         overlay.batch.accounts.insert(*id, *old);
     }
     tip.issued -= undo.issued;
+    tip.transactions -= undo.applied_count() as u64;
     for (transaction, applied) in block.body().transactions.iter().zip(undo.applied) {
         if applied {
             overlay.batch.transactions.insert(transaction.id(), None);
@@ -123,6 +147,9 @@ impl Changes {
             self.before.insert(*id, account);
             self.after.insert(*id, account);
         }
-        Ok(self.after.get_mut(id).expect("inserted together with `before`"))
+        Ok(self
+            .after
+            .get_mut(id)
+            .expect("inserted together with `before`"))
     }
 }

@@ -6,11 +6,20 @@ use sha2::{Digest as _, Sha256};
 
 /// The hash of one leaf: `SHA-256(0x00 || bytes)`.
 pub fn leaf(bytes: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update([0]).chain_update(bytes).finalize().into()
+    Sha256::new()
+        .chain_update([0])
+        .chain_update(bytes)
+        .finalize()
+        .into()
 }
 
 fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    Sha256::new()
+        .chain_update([1])
+        .chain_update(left)
+        .chain_update(right)
+        .finalize()
+        .into()
 }
 
 /// The root over leaf hashes; of an empty list, SHA-256 of nothing.

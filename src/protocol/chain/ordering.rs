@@ -43,5 +43,6 @@ pub fn route(view: &dyn View, from: &BlockId, to: &BlockId) -> Result<Route, Fau
 }
 
 fn stored(view: &dyn View, id: &BlockId) -> Result<Arc<Record>, Fault> {
-    view.record(id)?.ok_or_else(|| Fault::missing("record of block", id))
+    view.record(id)?
+        .ok_or_else(|| Fault::missing("record of block", id))
 }

@@ -215,7 +215,8 @@ impl Network {
         check(&params)?;
         let mut streams = Vec::new();
         for (stream, params) in Stream::ALL.into_iter().zip(&params.streams) {
-            let target = |bits| Target::from_bits(bits).map_err(|error| ParamsError::Bits(stream, error));
+            let target =
+                |bits| Target::from_bits(bits).map_err(|error| ParamsError::Bits(stream, error));
             let schedule = Schedule {
                 anchor: target(params.initial_bits)?,
                 limit: target(params.limit_bits)?,
@@ -224,16 +225,32 @@ impl Network {
             };
             let allowed = "at most limit_bits as a target";
             let value = params.initial_bits;
-            ensure(schedule.anchor <= schedule.limit, "initial_bits", value, allowed)?;
-            streams.push(NetworkStream { params: params.clone(), schedule });
+            ensure(
+                schedule.anchor <= schedule.limit,
+                "initial_bits",
+                value,
+                allowed,
+            )?;
+            streams.push(NetworkStream {
+                params: params.clone(),
+                schedule,
+            });
         }
         let mut accumulator = Accumulator::default();
         for allocation in &params.allocations {
-            let account = Account { balance: allocation.balance, nonce: 0 };
+            let account = Account {
+                balance: allocation.balance,
+                nonce: 0,
+            };
             accumulator.add(&allocation.account, &account);
         }
         let genesis = Arc::new(genesis(&params, &accumulator));
-        Ok(Self { params, streams, genesis, accumulator })
+        Ok(Self {
+            params,
+            streams,
+            genesis,
+            accumulator,
+        })
     }
 
     /// The parameters.
@@ -268,12 +285,18 @@ impl Network {
 
     /// Units that genesis issues.
     pub fn genesis_supply(&self) -> u64 {
-        self.params.allocations.iter().map(|allocation| allocation.balance).sum()
+        self.params
+            .allocations
+            .iter()
+            .map(|allocation| allocation.balance)
+            .sum()
     }
 
     /// Whether any stream goes without proof of work.
     pub fn is_simulated(&self) -> bool {
-        self.streams.iter().any(|stream| stream.params.algorithm == Algorithm::None)
+        self.streams
+            .iter()
+            .any(|stream| stream.params.algorithm == Algorithm::None)
     }
 
     /// The address of an account.
@@ -293,39 +316,107 @@ fn ensure(
     value: impl ToString,
     allowed: &'static str,
 ) -> Result<(), ParamsError> {
-    if holds { Ok(()) } else { Err(ParamsError::Range { key, value: value.to_string(), allowed }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(ParamsError::Range {
+            key,
+            value: value.to_string(),
+            allowed,
+        })
+    }
 }
 
 fn check(params: &Params) -> Result<(), ParamsError> {
-    ensure((1..=64).contains(&params.name.len()), "name", &params.name, "1 to 64 bytes")?;
+    ensure(
+        (1..=64).contains(&params.name.len()),
+        "name",
+        &params.name,
+        "1 to 64 bytes",
+    )?;
     let prefix = &params.address_prefix;
     let allowed = "1 to 16 lower-case letters and digits";
-    ensure(address::is_prefix(prefix), "address_prefix", prefix, allowed)?;
+    ensure(
+        address::is_prefix(prefix),
+        "address_prefix",
+        prefix,
+        allowed,
+    )?;
     let parents = usize::from(params.max_parents);
-    ensure((1..=MAX_PARENTS).contains(&parents), "max_parents", parents, "1 to 16")?;
-    ensure(params.max_parents > 1 || params.k == 0, "k", params.k, "0 where max_parents is 1")?;
+    ensure(
+        (1..=MAX_PARENTS).contains(&parents),
+        "max_parents",
+        parents,
+        "1 to 16",
+    )?;
+    ensure(
+        params.max_parents > 1 || params.k == 0,
+        "k",
+        params.k,
+        "0 where max_parents is 1",
+    )?;
     let streams = params.streams.len();
-    ensure((1..=3).contains(&streams), "streams", streams, "1 to 3 streams")?;
+    ensure(
+        (1..=3).contains(&streams),
+        "streams",
+        streams,
+        "1 to 3 streams",
+    )?;
     for stream in &params.streams {
         const YEAR_MS: u64 = 365 * 86_400_000;
         let range = 1..=YEAR_MS;
-        ensure(range.contains(&stream.interval_ms), "interval_ms", stream.interval_ms, "1 ms to a year")?;
+        ensure(
+            range.contains(&stream.interval_ms),
+            "interval_ms",
+            stream.interval_ms,
+            "1 ms to a year",
+        )?;
         let half_life = stream.half_life_ms;
-        ensure(range.contains(&half_life), "half_life_ms", half_life, "1 ms to a year")?;
+        ensure(
+            range.contains(&half_life),
+            "half_life_ms",
+            half_life,
+            "1 ms to a year",
+        )?;
         let transactions = stream.max_transactions;
         let fits = transactions as usize <= MAX_TRANSACTIONS;
         ensure(fits, "max_transactions", transactions, "0 to 10000")?;
-        ensure(stream.work_weight > 0, "work_weight", stream.work_weight, "at least 1")?;
+        ensure(
+            stream.work_weight > 0,
+            "work_weight",
+            stream.work_weight,
+            "at least 1",
+        )?;
     }
-    let ascending = params.allocations.is_sorted_by(|left, right| left.account < right.account);
-    ensure(ascending, "allocations", "a list", "distinct accounts, ascending")?;
+    let ascending = params
+        .allocations
+        .is_sorted_by(|left, right| left.account < right.account);
+    ensure(
+        ascending,
+        "allocations",
+        "a list",
+        "distinct accounts, ascending",
+    )?;
     // Half of the range, so that no reward of a network's lifetime overflows a sum of balances.
-    let sum: u128 = params.allocations.iter().map(|allocation| u128::from(allocation.balance)).sum();
-    ensure(sum <= u128::from(u64::MAX / 2), "allocations", sum, "at most 2^63 units in all")
+    let sum: u128 = params
+        .allocations
+        .iter()
+        .map(|allocation| u128::from(allocation.balance))
+        .sum();
+    ensure(
+        sum <= u128::from(u64::MAX / 2),
+        "allocations",
+        sum,
+        "at most 2^63 units in all",
+    )
 }
 
 fn genesis(params: &Params, accumulator: &Accumulator) -> Block {
-    let body = Body { miner: AccountId::default(), extra_nonce: 0, transactions: Vec::new() };
+    let body = Body {
+        miner: AccountId::default(),
+        extra_nonce: 0,
+        transactions: Vec::new(),
+    };
     let commitment = BlockId(Sha256::digest(Sha256::digest(params.to_bytes())).into());
     let header = Header {
         stream: Stream::A,

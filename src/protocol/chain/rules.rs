@@ -66,18 +66,31 @@ pub fn genesis_record(network: &Network) -> Record {
 }
 
 /// Checks a header against its selected parent and finds its place.
-pub fn place(network: &Network, parent: &Arc<Record>, heading: &Heading) -> Result<Record, HeaderError> {
+pub fn place(
+    network: &Network,
+    parent: &Arc<Record>,
+    heading: &Heading,
+) -> Result<Record, HeaderError> {
     let (id, header) = (heading.id(), heading.header());
     if parent.invalid {
         return Err(HeaderError::InvalidAncestor(id));
     }
     if header.timestamp_ms <= parent.timestamp_ms {
         let (timestamp_ms, parent_ms) = (header.timestamp_ms, parent.timestamp_ms);
-        return Err(HeaderError::NotAfterParent { id, timestamp_ms, parent_ms });
+        return Err(HeaderError::NotAfterParent {
+            id,
+            timestamp_ms,
+            parent_ms,
+        });
     }
-    let target = next_target(network, parent, header.stream).expect("the stream was checked with the header's work");
+    let target = next_target(network, parent, header.stream)
+        .expect("the stream was checked with the header's work");
     if header.bits != target.to_bits() {
-        return Err(HeaderError::Bits { id, bits: header.bits, wanted: target.to_bits() });
+        return Err(HeaderError::Bits {
+            id,
+            bits: header.bits,
+            wanted: target.to_bits(),
+        });
     }
     Ok(Record {
         id,
@@ -95,14 +108,20 @@ pub fn place(network: &Network, parent: &Arc<Record>, heading: &Heading) -> Resu
 /// What a block counts toward fork choice: the expected hashes of its target, times its stream's weight.
 fn block_work(network: &Network, heading: &Heading) -> Work {
     let header = heading.header();
-    let weight = network.stream(header.stream).map_or(1, |stream| stream.params.work_weight);
+    let weight = network
+        .stream(header.stream)
+        .map_or(1, |stream| stream.params.work_weight);
     Target::from_bits(header.bits).map_or(Work::ZERO, |target| target.work().weighted(weight))
 }
 
 fn progress(network: &Network, parent: &Record, heading: &Heading) -> [Progress; 3] {
     let header = heading.header();
     // Genesis has no date: the schedule of every stream starts with the first block after it.
-    let gap_ms = if parent.number == 0 { 0 } else { header.timestamp_ms - parent.timestamp_ms };
+    let gap_ms = if parent.number == 0 {
+        0
+    } else {
+        header.timestamp_ms - parent.timestamp_ms
+    };
     let mut streams = parent.streams;
     for (stream, rules) in network.streams() {
         let progress = &mut streams[stream.index()];

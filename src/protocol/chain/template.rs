@@ -39,9 +39,16 @@ pub struct Search {
 impl Search {
     /// Computes the roots. Searches of different `extra_nonce` never try the same header.
     pub fn new(template: Template, extra_nonce: u64, network: &Network) -> Self {
-        let stream = network.stream(template.stream).expect("templates are made for streams of the network");
-        let target = Target::from_bits(template.bits).expect("templates carry bits that a target was turned into");
-        let body = Body { miner: template.miner, extra_nonce, transactions: template.transactions };
+        let stream = network
+            .stream(template.stream)
+            .expect("templates are made for streams of the network");
+        let target = Target::from_bits(template.bits)
+            .expect("templates carry bits that a target was turned into");
+        let body = Body {
+            miner: template.miner,
+            extra_nonce,
+            transactions: template.transactions,
+        };
         let header = Header {
             stream: template.stream,
             parents_root: parents_root(&template.parents),
@@ -53,7 +60,14 @@ impl Search {
         };
         let min_timestamp_ms = template.min_timestamp_ms;
         let algorithm = stream.params.algorithm;
-        Self { algorithm, target, header, min_timestamp_ms, parents: template.parents, body }
+        Self {
+            algorithm,
+            target,
+            header,
+            min_timestamp_ms,
+            parents: template.parents,
+            body,
+        }
     }
 
     /// The stream that is mined.
@@ -72,7 +86,11 @@ impl Search {
         for _ in 0..hashes {
             self.header.nonce = self.header.nonce.wrapping_add(1);
             if is_solved(self.algorithm, &self.header, self.target) {
-                return Some(Block::assemble(self.header, self.parents.clone(), self.body.clone()));
+                return Some(Block::assemble(
+                    self.header,
+                    self.parents.clone(),
+                    self.body.clone(),
+                ));
             }
         }
         None

@@ -53,7 +53,11 @@ impl Transfer {
 
     /// Signs the transfer for one network. `keys` must be the sender's.
     pub fn sign(self, network: &BlockId, keys: &KeyPair) -> Transaction {
-        debug_assert_eq!(self.sender, keys.public(), "a transfer is signed by its sender");
+        debug_assert_eq!(
+            self.sender,
+            keys.public(),
+            "a transfer is signed by its sender"
+        );
         let signature = keys.sign(&self.signing_hash(network));
         Transaction::assemble(self, signature)
     }
@@ -89,8 +93,12 @@ pub struct Transaction {
 
 impl Transaction {
     fn assemble(transfer: Transfer, signature: [u8; 64]) -> Self {
-        let mut transaction =
-            Self { transfer, signature, id: TransactionId::default(), leaf: [0; 32] };
+        let mut transaction = Self {
+            transfer,
+            signature,
+            id: TransactionId::default(),
+            leaf: [0; 32],
+        };
         let bytes = transaction.to_bytes();
         transaction.id = TransactionId(Sha256::digest(Sha256::digest(bytes)).into());
         transaction.leaf = merkle::leaf(&bytes);
@@ -117,7 +125,10 @@ impl Transaction {
         let mut reader = Reader::new(bytes);
         let version = reader.u8()?;
         if version != VERSION {
-            let unknown = CodecError::Unknown { what: "transaction version", value: version.into() };
+            let unknown = CodecError::Unknown {
+                what: "transaction version",
+                value: version.into(),
+            };
             return Err(unknown.into());
         }
         let transfer = Transfer {

@@ -72,6 +72,8 @@ pub struct Tip {
     pub accumulator: Accumulator,
     /// Units issued by genesis and rewards up to it.
     pub issued: u64,
+    /// Transactions applied up to it.
+    pub transactions: u64,
 }
 
 /// Where a transaction was applied.
@@ -160,7 +162,10 @@ pub struct Overlay<'a> {
 impl<'a> Overlay<'a> {
     /// No changes yet.
     pub fn new(base: &'a dyn View) -> Self {
-        Self { base, batch: Batch::default() }
+        Self {
+            base,
+            batch: Batch::default(),
+        }
     }
 }
 

@@ -35,8 +35,9 @@ impl Target {
     pub fn from_bits(bits: u32) -> Result<Self, BitsError> {
         let exponent = (bits >> 24) as usize;
         let mantissa = bits & 0x007f_ffff;
-        let overflow =
-            exponent > 34 || (mantissa > 0xff && exponent > 33) || (mantissa > 0xffff && exponent > 32);
+        let overflow = exponent > 34
+            || (mantissa > 0xff && exponent > 33)
+            || (mantissa > 0xffff && exponent > 32);
         if mantissa == 0 || bits & 0x0080_0000 != 0 || overflow {
             return Err(BitsError(bits));
         }
@@ -114,7 +115,11 @@ impl Work {
 
     /// The nearest floating-point number, for people and metrics.
     pub fn to_f64(self) -> f64 {
-        self.0.as_limbs().iter().rev().fold(0.0, |sum, limb| sum * 2f64.powi(64) + *limb as f64)
+        self.0
+            .as_limbs()
+            .iter()
+            .rev()
+            .fold(0.0, |sum, limb| sum * 2f64.powi(64) + *limb as f64)
     }
 }
 

@@ -329,6 +329,18 @@ pub enum Event {
         /// Transactions in the blocks applied.
         transactions: usize,
     },
+    /// A transaction entered the mempool.
+    TransactionAdmitted {
+        /// Its id.
+        id: TransactionId,
+        /// Whether a user of this node handed it in; otherwise a peer passed it on.
+        own: bool,
+    },
+    /// A transaction did not enter the mempool.
+    TransactionRefused {
+        /// A fixed word for the reason.
+        label: &'static str,
+    },
     /// A peer's better chain is being fetched, or that has ended.
     Sync {
         /// Blocks still to be fetched; 0 if it has ended.

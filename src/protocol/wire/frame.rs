@@ -62,11 +62,17 @@ impl Decoder {
             return Ok(None);
         };
         let length = u32::from_be_bytes(*prefix) as usize;
-        let limit = if self.greeted { MAX_FRAME } else { MAX_FRAME_BEFORE_HANDSHAKE };
+        let limit = if self.greeted {
+            MAX_FRAME
+        } else {
+            MAX_FRAME_BEFORE_HANDSHAKE
+        };
         if length > limit {
             return Err(MessageError::TooLong { length, limit });
         }
-        let Some(body) = rest.get(..length) else { return Ok(None) };
+        let Some(body) = rest.get(..length) else {
+            return Ok(None);
+        };
         let message = decode(body)?;
         self.start += PREFIX_BYTES + length;
         if self.start == self.buffer.len() {

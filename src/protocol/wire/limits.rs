@@ -9,7 +9,11 @@ use crate::protocol::chain::block::{HEADER_BYTES, MAX_BLOCK_BYTES, MAX_PARENTS};
 pub const MAX_FRAME_BEFORE_HANDSHAKE: usize = 1_024;
 
 /// Bytes of the blocks in one `Blocks`: at least one block of any size, and enough small ones to fill a round trip.
-pub const MAX_BLOCKS_BYTES: usize = if MAX_BLOCK_BYTES > 2 << 20 { MAX_BLOCK_BYTES } else { 2 << 20 };
+pub const MAX_BLOCKS_BYTES: usize = if MAX_BLOCK_BYTES > 2 << 20 {
+    MAX_BLOCK_BYTES
+} else {
+    2 << 20
+};
 
 /// Blocks in one `Blocks`: keeps the time that one message takes in the state machine to a few milliseconds.
 pub const MAX_BLOCKS: usize = 256;

@@ -65,7 +65,10 @@ impl From<SocketAddr> for PeerAddress {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
-        Self { ip: ip.octets(), port: address.port() }
+        Self {
+            ip: ip.octets(),
+            port: address.port(),
+        }
     }
 }
 
@@ -171,7 +174,9 @@ impl Message {
             Self::NewTransaction(bytes) => {
                 Received::NewTransaction(Arc::new(Transaction::decode(&bytes, &network.id())?))
             }
-            Self::RequestBlocks { from_block, count } => Received::RequestBlocks { from_block, count },
+            Self::RequestBlocks { from_block, count } => {
+                Received::RequestBlocks { from_block, count }
+            }
             Self::Blocks { from_block, blocks } => {
                 count("blocks", blocks.len(), limits::MAX_BLOCKS)?;
                 let decode = |bytes| Block::decode(bytes, network).map(Arc::new);
@@ -182,11 +187,17 @@ impl Message {
                 count("locator", locator.len(), limits::MAX_LOCATOR)?;
                 Received::RequestHeaders { locator }
             }
-            Self::Headers { from_block, headers } => {
+            Self::Headers {
+                from_block,
+                headers,
+            } => {
                 count("headers", headers.len(), limits::MAX_HEADERS)?;
                 let decode = |bytes: Vec<u8>| Heading::decode(&bytes, network);
                 let headers = headers.into_iter().map(decode).collect::<Result<_, _>>()?;
-                Received::Headers { from_block, headers }
+                Received::Headers {
+                    from_block,
+                    headers,
+                }
             }
         })
     }
@@ -208,7 +219,11 @@ pub const MESSAGE_NAMES: [&str; 11] = [
 ];
 
 fn count(what: &'static str, count: usize, limit: usize) -> Result<(), MessageError> {
-    if count > limit { Err(MessageError::Count { what, count, limit }) } else { Ok(()) }
+    if count > limit {
+        Err(MessageError::Count { what, count, limit })
+    } else {
+        Ok(())
+    }
 }
 
 /// Why bytes are not a message, or a message is not one that an honest node sends. Provable in each case.
@@ -267,9 +282,15 @@ pub enum Received {
     /// See [`Message::RequestBlocks`].
     RequestBlocks { from_block: u64, count: u32 },
     /// See [`Message::Blocks`].
-    Blocks { from_block: u64, blocks: Vec<Arc<Block>> },
+    Blocks {
+        from_block: u64,
+        blocks: Vec<Arc<Block>>,
+    },
     /// See [`Message::RequestHeaders`].
     RequestHeaders { locator: Vec<BlockId> },
     /// See [`Message::Headers`].
-    Headers { from_block: u64, headers: Vec<Heading> },
+    Headers {
+        from_block: u64,
+        headers: Vec<Heading>,
+    },
 }

@@ -1,0 +1,1 @@
+//! Layer 2: the machine driven by tokio, with sockets, a disk, a clock, and an HTTP interface.
