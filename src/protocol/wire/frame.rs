@@ -56,7 +56,7 @@ impl Decoder {
     }
 
     /// The next message, if all of its frame has arrived. An error is final: the stream cannot be read any further.
-    pub fn next(&mut self) -> Result<Option<Message>, MessageError> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, MessageError> {
         let pending = &self.buffer[self.start..];
         let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
