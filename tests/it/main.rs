@@ -4,6 +4,8 @@
 
 mod bits;
 mod chain;
+mod codec;
+mod frames;
 mod ledger;
 mod memory;
 mod mempool;
