@@ -5,8 +5,10 @@
 mod bits;
 mod chain;
 mod codec;
+mod examples;
 mod frames;
 mod ledger;
 mod memory;
 mod mempool;
+mod spec;
 mod vectors;
