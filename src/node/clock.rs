@@ -13,13 +13,20 @@ pub struct Clock {
 impl Clock {
     /// Starts counting.
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// This moment.
     pub fn now(&self) -> Time {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Time { monotonic_ms: self.start.elapsed().as_millis() as u64, wall_ms: wall.as_millis() as u64 }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Time {
+            monotonic_ms: self.start.elapsed().as_millis() as u64,
+            wall_ms: wall.as_millis() as u64,
+        }
     }
 
     /// The moment at which the monotonic clock shows `monotonic_ms`.

@@ -47,7 +47,10 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn new(message: &Message) -> Self {
-        Self { kind: message.kind(), bytes: frame::encode(message).into() }
+        Self {
+            kind: message.kind(),
+            bytes: frame::encode(message).into(),
+        }
     }
 }
 
@@ -68,7 +71,10 @@ pub(super) struct Outlet {
 impl Outlet {
     /// Puts something in the queue. False if it is full.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
-        !matches!(self.queue.try_send(outgoing), Err(mpsc::error::TrySendError::Full(_)))
+        !matches!(
+            self.queue.try_send(outgoing),
+            Err(mpsc::error::TrySendError::Full(_))
+        )
     }
 
     /// Ends the connection at once, whatever is still to be written.
@@ -92,7 +98,10 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, context: Context) -> Outlet
         // The driver may have ended: then nobody has to be told.
         inputs.send(Input::Disconnected { conn }).await.ok();
     });
-    Outlet { queue, task: task.abort_handle() }
+    Outlet {
+        queue,
+        task: task.abort_handle(),
+    }
 }
 
 async fn read(conn: ConnId, mut reader: OwnedReadHalf, context: &Context) {
@@ -132,7 +141,11 @@ async fn read(conn: ConnId, mut reader: OwnedReadHalf, context: &Context) {
     }
 }
 
-async fn checked(message: Message, bytes: usize, context: &Context) -> Result<Received, MessageError> {
+async fn checked(
+    message: Message,
+    bytes: usize,
+    context: &Context,
+) -> Result<Received, MessageError> {
     let begin = Instant::now();
     let is_block = matches!(message, Message::NewBlock(_) | Message::Blocks { .. });
     let result = if bytes <= INLINE_BYTES {

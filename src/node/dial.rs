@@ -27,7 +27,11 @@ pub(super) async fn listen(listener: TcpListener, arrivals: mpsc::Sender<Arrival
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if arrivals.send(Arrival::Accepted(stream, remote)).await.is_err() {
+                if arrivals
+                    .send(Arrival::Accepted(stream, remote))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -17,7 +17,7 @@ use super::control::{Order, Session, Snapshot};
 use super::dial::{self, Arrival};
 use super::metrics::Metrics;
 use super::miner::Miner;
-use super::store::Store;
+use super::store::{FAILED, Store};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::TransactionId;
 use crate::protocol::chain::view::{Fault, Record, Tip};
@@ -83,21 +83,22 @@ impl Driver {
         self.publish();
         let mut burst = Vec::with_capacity(BURST);
         loop {
-            let deadline = self.machine.next_deadline().map(|at| self.clock.instant(at));
+            let deadline = self
+                .machine
+                .next_deadline()
+                .map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
                 order = inlets.orders.recv() => match order {
                     None | Some(Order::Stop) => return Ok(()),
                     Some(order) => self.order(order)?,
                 },
-                changed = inlets.durable.changed() => {
+                _ = inlets.durable.changed() => {
                     let durable = *inlets.durable.borrow_and_update();
-                    self.settle(durable)?;
-                    if changed.is_err() {
-                        // The store has given up; the next write says why.
-                        self.store.settled().await?;
-                        return Err(Fault("the store has stopped".to_owned()));
+                    if durable == FAILED {
+                        return self.store.settled().await;
                     }
+                    self.settle(durable)?;
                 }
                 () = at(deadline) => self.feed(Input::Wake)?,
                 Some(arrival) = inlets.arrivals.recv() => self.arrive(arrival)?,
@@ -118,7 +119,8 @@ impl Driver {
         let is_block = matches!(&input, Input::Message { message, .. } if message.has_blocks());
         let begin = Instant::now();
         let mut out = Outbox::default();
-        self.machine.handle(self.clock.now(), input, &*self.store, &mut out)?;
+        self.machine
+            .handle(self.clock.now(), input, &*self.store, &mut out)?;
         if is_block {
             self.metrics.validated("apply", begin.elapsed());
         }
@@ -139,21 +141,29 @@ impl Driver {
                 let entry = (sequence, chain.tip().clone(), Arc::clone(chain.record()));
                 self.published.pending.push_back(entry);
             }
-            self.waiting.push_back((sequence, effects.by_ref().collect()));
+            self.waiting
+                .push_back((sequence, effects.by_ref().collect()));
         }
         Ok(())
     }
 
     /// Performs what waited for the disk.
     fn settle(&mut self, durable: u64) -> Result<(), Fault> {
-        while self.waiting.front().is_some_and(|(sequence, _)| *sequence <= durable) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(sequence, _)| *sequence <= durable)
+        {
             let (_, effects) = self.waiting.pop_front().expect("the front was looked at");
             for effect in effects {
                 self.act(effect)?;
             }
         }
         let pending = &mut self.published.pending;
-        while pending.front().is_some_and(|(sequence, ..)| *sequence <= durable) {
+        while pending
+            .front()
+            .is_some_and(|(sequence, ..)| *sequence <= durable)
+        {
             let (_, tip, record) = pending.pop_front().expect("the front was looked at");
             self.published.durable = (tip, record);
         }
@@ -176,7 +186,11 @@ impl Driver {
                 tokio::spawn(dial::dial(endpoint, self.dial_timeout, arrivals));
             }
             Effect::Resolve(seed) => {
-                tokio::spawn(dial::resolve(seed, self.dial_timeout, self.arrivals.clone()));
+                tokio::spawn(dial::resolve(
+                    seed,
+                    self.dial_timeout,
+                    self.arrivals.clone(),
+                ));
             }
             Effect::Disconnect { conn, reason } => {
                 if let Some(outlet) = self.outlets.remove(&conn)
@@ -199,15 +213,29 @@ impl Driver {
 
     fn send(&mut self, conn: ConnId, outgoing: Outgoing) -> Result<(), Fault> {
         // A connection that has just ended is reported by its own task.
-        let Some(outlet) = self.outlets.get(&conn) else { return Ok(()) };
-        if outlet.send(outgoing) { Ok(()) } else { self.feed(Input::Slow { conn }) }
+        let Some(outlet) = self.outlets.get(&conn) else {
+            return Ok(());
+        };
+        if outlet.send(outgoing) {
+            Ok(())
+        } else {
+            self.feed(Input::Slow { conn })
+        }
     }
 
     fn notify(&mut self, event: &Event) {
         match event {
             Event::PeerJoined { .. } | Event::PeerLeft { .. } => self.published.sessions_at = None,
-            Event::BlockAccepted { block, origin: Origin::Mined, .. } => {
-                *self.published.mined.entry(block.header().stream).or_default() += 1;
+            Event::BlockAccepted {
+                block,
+                origin: Origin::Mined,
+                ..
+            } => {
+                *self
+                    .published
+                    .mined
+                    .entry(block.header().stream)
+                    .or_default() += 1;
             }
             _ => {}
         }
@@ -232,8 +260,13 @@ impl Driver {
     ) -> Result<(), Fault> {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
-        self.outlets.insert(conn, connection::spawn(conn, stream, self.context.clone()));
-        self.feed(Input::Connected { conn, dialled, remote })
+        self.outlets
+            .insert(conn, connection::spawn(conn, stream, self.context.clone()));
+        self.feed(Input::Connected {
+            conn,
+            dialled,
+            remote,
+        })
     }
 
     fn order(&mut self, order: Order) -> Result<(), Fault> {
@@ -242,7 +275,10 @@ impl Driver {
                 let ticket = Ticket(self.next_ticket);
                 self.next_ticket += 1;
                 self.replies.insert(ticket, reply);
-                self.feed(Input::Submitted { ticket, transaction })?;
+                self.feed(Input::Submitted {
+                    ticket,
+                    transaction,
+                })?;
             }
             Order::Command(command) => {
                 if let Command::Mine(mining) = command {
@@ -260,13 +296,21 @@ impl Driver {
             }
             Order::Mempool { limit, reply } => {
                 let ids = self.machine.mempool().iter().take(limit);
-                reply.send(ids.map(|transaction| transaction.id()).collect()).ok();
+                reply
+                    .send(ids.map(|transaction| transaction.id()).collect())
+                    .ok();
             }
             Order::Waiting { id, reply } => {
                 reply.send(self.machine.mempool().get(&id).cloned()).ok();
             }
-            Order::NextNonce { account, state, reply } => {
-                reply.send(self.machine.mempool().next_nonce(&account, &state)).ok();
+            Order::NextNonce {
+                account,
+                state,
+                reply,
+            } => {
+                reply
+                    .send(self.machine.mempool().next_nonce(&account, &state))
+                    .ok();
             }
             Order::Stop => unreachable!("`run` takes it"),
         }

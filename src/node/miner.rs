@@ -56,9 +56,13 @@ impl Miner {
             last: Instant::now(),
             inputs,
         };
-        let thread =
-            std::thread::Builder::new().name("miner".to_owned()).spawn(move || state.run(&receiver))?;
-        Ok(Self { orders, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("miner".to_owned())
+            .spawn(move || state.run(&receiver))?;
+        Ok(Self {
+            orders,
+            thread: Some(thread),
+        })
     }
 
     /// Replaces what is worked on.
@@ -96,7 +100,11 @@ struct State {
 impl State {
     fn run(mut self, orders: &Receiver<Order>) {
         loop {
-            let wait = if self.searches.is_empty() { Duration::MAX } else { TICK };
+            let wait = if self.searches.is_empty() {
+                Duration::MAX
+            } else {
+                TICK
+            };
             let deadline = self.last + wait.min(Duration::from_secs(3_600));
             match orders.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(order) => {
@@ -177,6 +185,8 @@ impl State {
         let block = search.attempt(self.clock.now().wall_ms, hashes)?;
         // Whoever finds a block waits for what to build upon it.
         self.searches.remove(&stream);
-        Some(Input::Solved { block: Arc::new(block) })
+        Some(Input::Solved {
+            block: Arc::new(block),
+        })
     }
 }

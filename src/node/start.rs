@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::clock::Clock;
 use super::config::NodeConfig;
 use super::connection::Context;
-use super::control::{Control, Order, Snapshot};
+use super::control::{Control, Snapshot};
 use super::driver::{Driver, Inlets, Published};
 use super::error::NodeError;
 use super::metrics::Metrics;
@@ -131,12 +131,31 @@ impl Parts<'_> {
             snapshot,
             orders: order_sender,
         };
-        let inlets = Inlets { inputs, arrivals, orders, durable: self.store.durable() };
-        Ok((control, Ready { driver, inlets, first }))
+        let inlets = Inlets {
+            inputs,
+            arrivals,
+            orders,
+            durable: self.store.durable(),
+        };
+        Ok((
+            control,
+            Ready {
+                driver,
+                inlets,
+                first,
+            },
+        ))
     }
 
     fn machine_config(&self, listening: SocketAddr) -> MachineConfig {
-        let NodeConfig { peers, seeds, mining, peer, mempool, .. } = self.config;
+        let NodeConfig {
+            peers,
+            seeds,
+            mining,
+            peer,
+            mempool,
+            ..
+        } = self.config;
         MachineConfig {
             key: self.key,
             miner: self.miner,
@@ -163,11 +182,16 @@ impl Parts<'_> {
 
     fn hashrate(&self) -> BTreeMap<Stream, u64> {
         let streams = self.network.streams();
-        streams.map(|(stream, _)| (stream, self.config.mining.hashrate_of(stream))).collect()
+        streams
+            .map(|(stream, _)| (stream, self.config.mining.hashrate_of(stream)))
+            .collect()
     }
 
     fn published(&self, machine: &Machine, hashrate: BTreeMap<Stream, u64>) -> Published {
-        let (tip, record) = (machine.chain().tip().clone(), Arc::clone(machine.chain().record()));
+        let (tip, record) = (
+            machine.chain().tip().clone(),
+            Arc::clone(machine.chain().record()),
+        );
         let sessions = Arc::new(Vec::new());
         let first = Snapshot {
             tip: tip.clone(),

@@ -24,6 +24,7 @@ mod sessions;
 mod sync;
 mod timers;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use io::{Command, ConnId, Direction, Effect, Event, Input, Outbox, Reason, Request};
@@ -31,7 +32,7 @@ pub use sessions::Session;
 use timers::{Timer, Timers};
 
 use crate::protocol::chain::Chain;
-use crate::protocol::chain::id::{AccountId, NodeKey};
+use crate::protocol::chain::id::{AccountId, NodeKey, TransactionId};
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::{Fault, Overlay, View};
 use crate::protocol::endpoint::Endpoint;
@@ -122,6 +123,8 @@ pub struct Machine {
     timers: Timers,
     chain: Chain,
     mempool: Mempool,
+    /// Submissions of this node's users that wait, and are kept on disk until they do not.
+    own: BTreeSet<TransactionId>,
     orphans: relay::Orphans,
     connections: sessions::Connections,
     addresses: addresses::AddressBook,
@@ -155,6 +158,7 @@ impl Machine {
             chain: Chain::restore(Arc::clone(&network), &mut turn.overlay)?,
             network,
             mempool: Mempool::new(config.mempool),
+            own: BTreeSet::new(),
             orphans: relay::Orphans::default(),
             connections: sessions::Connections::default(),
             addresses: addresses::AddressBook::default(),

@@ -191,6 +191,14 @@ impl Heading {
         Ok(heading)
     }
 
+    /// Reads canonical bytes that this node has checked before it stored them.
+    pub fn decode_checked_before(bytes: &[u8]) -> Result<Self, BlockError> {
+        let mut reader = Reader::new(bytes);
+        let heading = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(heading)
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let header = Header::from_bytes(&reader.array()?)?;
         let count = Reader::bounded(reader.u8()?, MAX_PARENTS as u64)?;

@@ -220,6 +220,7 @@ impl Machine {
     ) -> Result<(), Fault> {
         for transaction in applied.iter().flat_map(|block| &block.body().transactions) {
             self.mempool.remove(&transaction.id());
+            self.release(turn, &transaction.id());
         }
         // Oldest first, so that a sender's nonces come back in order.
         for transaction in undone
@@ -235,8 +236,7 @@ impl Machine {
                     .is_ok()
                 {
                     // A user may have been told that it was applied: it must survive a restart all the same.
-                    let kept = Some(SharedTransaction::clone(transaction));
-                    turn.overlay.batch.pending.insert(transaction.id(), kept);
+                    self.retain(turn, SharedTransaction::clone(transaction));
                 }
             }
         }
@@ -244,7 +244,7 @@ impl Machine {
             let sender = transaction.transfer().sender;
             let account = turn.overlay.account(&sender)?;
             for id in self.mempool.forget_used(&sender, &account) {
-                turn.overlay.batch.pending.insert(id, None);
+                self.release(turn, &id);
             }
         }
         Ok(())
@@ -280,7 +280,7 @@ impl Machine {
         let result = match self.admit(turn, SharedTransaction::clone(&transaction))? {
             // Handing in twice what waits already, or was applied, is no error: the user wants it to be there.
             Ok(()) | Err(AdmissionError::Known(_)) => {
-                turn.overlay.batch.pending.insert(id, Some(transaction));
+                self.retain(turn, transaction);
                 turn.notify(Event::TransactionAdmitted { id, own: true });
                 Ok(id)
             }
@@ -310,12 +310,25 @@ impl Machine {
             Err(error) => return Ok(Err(error)),
         };
         for id in admitted.removed {
-            turn.overlay.batch.pending.insert(id, None);
+            self.release(turn, &id);
         }
         let to = self.sessions_where(|session| session.transactions.insert(id));
         turn.send_all(to, || Message::NewTransaction(Arc::from(bytes)));
         self.refresh_templates(turn, self.config.template_delay_ms);
         Ok(Ok(()))
+    }
+
+    /// Keeps a transaction on disk for as long as it waits.
+    fn retain(&mut self, turn: &mut Turn<'_>, transaction: SharedTransaction) {
+        self.own.insert(transaction.id());
+        turn.overlay.batch.pending.insert(transaction.id(), Some(transaction));
+    }
+
+    /// Takes a transaction off the disk, if it was kept there.
+    fn release(&mut self, turn: &mut Turn<'_>, id: &TransactionId) {
+        if self.own.remove(id) {
+            turn.overlay.batch.pending.insert(*id, None);
+        }
     }
 
     /// Sends a new session what waits, so that a transaction submitted while both were apart gets through.
@@ -337,10 +350,11 @@ impl Machine {
         let mut pending = turn.overlay.pending()?;
         pending.sort_by_key(|transaction| transaction.transfer().nonce);
         for transaction in pending {
-            let id: TransactionId = transaction.id();
+            let id = transaction.id();
             let account = turn.overlay.account(&transaction.transfer().sender)?;
+            self.own.insert(id);
             if self.mempool.admit(transaction, &account).is_err() {
-                turn.overlay.batch.pending.insert(id, None);
+                self.release(turn, &id);
             }
         }
         Ok(())
