@@ -111,7 +111,7 @@ impl Header {
         let stream = reader.u8()?;
         let stream = *Stream::ALL
             .get(usize::from(stream))
-            .ok_or(CodecError::Unknown {
+            .ok_or_else(|| CodecError::Unknown {
                 what: "stream",
                 value: stream.into(),
             })?;

@@ -148,7 +148,7 @@ impl Batch {
         self.undo.append(&mut later.undo);
         self.transactions.append(&mut later.transactions);
         self.pending.append(&mut later.pending);
-        self.tip = later.tip.or(self.tip.take());
+        self.tip = later.tip.or_else(|| self.tip.take());
     }
 }
 

@@ -64,6 +64,10 @@ impl Decoder {
     }
 
     /// The next message, if all of its frame has arrived. An error is final: the stream cannot be read any further.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator ends where this waits for more"
+    )]
     pub fn next(&mut self) -> Result<Option<Message>, MessageError> {
         let pending = &self.buffer[self.start..];
         let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX_BYTES>() else {
