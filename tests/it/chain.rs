@@ -60,7 +60,7 @@ impl Node {
         assert_eq!(self.memory.undo.len() as u64, record.number);
         let mut at = Arc::clone(record);
         while at.number > 0 {
-            assert_eq!(self.memory.selected[&at.number], at.id);
+            assert_eq!(self.memory.selected[&at.number], at.id());
             at = Arc::clone(&model.blocks[&at.selected_parent].1);
         }
         let mut overlay = Overlay::new(&self.memory);

@@ -95,14 +95,16 @@ proptest! {
         let stream: Vec<u8> = messages.iter().flat_map(encode).collect();
         let mut decoder = Decoder::default();
         decoder.greeted();
-        let mut found = Vec::new();
+        let (mut found, mut size) = (Vec::new(), 0);
         for piece in stream.chunks(piece) {
             decoder.extend(piece);
-            while let Some(message) = decoder.next().unwrap() {
+            while let Some((message, bytes)) = decoder.next_message().unwrap() {
+                size += bytes;
                 found.push(message);
             }
         }
         prop_assert_eq!(found, messages);
+        prop_assert_eq!(size, stream.len());
     }
 
     #[test]
@@ -113,7 +115,7 @@ proptest! {
         let mut decoder = Decoder::default();
         decoder.greeted();
         decoder.extend(&frame);
-        if let Ok(Some(message)) = decoder.next() {
+        if let Ok(Some((message, _))) = decoder.next_message() {
             prop_assert_eq!(encode(&message), frame, "one message, one spelling");
         }
     }
@@ -131,9 +133,9 @@ fn beginning(length: usize, kind: u32, greeted: bool) -> Result<Option<Message>,
         decoder.greeted();
     }
     decoder.extend(&(length as u32).to_be_bytes());
-    decoder.next()?;
+    decoder.next_message()?;
     decoder.extend(&kind.to_le_bytes());
-    decoder.next()
+    Ok(decoder.next_message()?.map(|(message, _)| message))
 }
 
 #[test]
@@ -169,7 +171,10 @@ fn a_frame_too_long_for_its_place_or_kind_is_refused_at_once() {
         }
         decoder.extend(&u32::MAX.to_be_bytes());
         let length = u32::MAX as usize;
-        assert_eq!(decoder.next(), Err(MessageError::TooLong { length, limit }));
+        assert_eq!(
+            decoder.next_message(),
+            Err(MessageError::TooLong { length, limit })
+        );
     }
 }
 
@@ -278,7 +283,7 @@ fn what_consensus_allows_travels() {
         let mut decoder = Decoder::default();
         decoder.greeted();
         decoder.extend(&frame);
-        assert_eq!(decoder.next(), Ok(Some(message)));
+        assert_eq!(decoder.next_message(), Ok(Some((message, frame.len()))));
     }
     // Many of the smallest entries cost the most memory beside their bytes.
     let headers = vec![Vec::new(); limits::MAX_HEADERS];

@@ -246,7 +246,7 @@ impl Model {
             transactions: wish.transactions,
         };
         let mut search = Search::new(template, wish.extra_nonce, &self.network);
-        let found = search.attempt(record.timestamp_ms + wish.gap_ms, 1);
+        let found = search.attempt(record.timestamp_ms() + wish.gap_ms, 1);
         Arc::new(found.expect("every header solves"))
     }
 

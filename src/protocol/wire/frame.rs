@@ -63,12 +63,8 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next message, if all of its frame has arrived. An error is final: the stream cannot be read any further.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator ends where this waits for more"
-    )]
-    pub fn next(&mut self) -> Result<Option<Message>, MessageError> {
+    /// The next message and the size of its frame, if all of it has arrived. An error is final: the stream cannot be read further.
+    pub fn next_message(&mut self) -> Result<Option<(Message, usize)>, MessageError> {
         let pending = &self.buffer[self.start..];
         let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
@@ -97,7 +93,7 @@ impl Decoder {
             self.buffer.shrink_to(IDLE_BUFFER_BYTES);
             self.start = 0;
         }
-        Ok(Some(message))
+        Ok(Some((message, PREFIX_BYTES + length)))
     }
 }
 

@@ -71,7 +71,7 @@ pub const MAX_ADDRESS_BOOK: usize = 1_024;
 pub const MAX_KNOWN_BLOCKS: usize = 1_024;
 
 /// Ids of transactions that a node remembers to be known to a peer: a few blocks' worth.
-pub const MAX_KNOWN_TRANSACTIONS: usize = 16_384;
+pub const MAX_KNOWN_TRANSACTIONS: usize = 4_096;
 
 /// Blocks whose parents are unknown: they bridge the moments in which a parent overtakes its child, no more.
 pub const MAX_ORPHANS: usize = 128;
@@ -94,6 +94,3 @@ pub const MAX_MEMPOOL_PER_SENDER: usize = 4_096;
 
 /// Transactions that a node sends a peer when they meet: what a user submitted while they were apart gets through.
 pub const MAX_GREETING_TRANSACTIONS: usize = 2_000;
-
-/// Peers barred at one time for provable faults; the oldest entry makes room.
-pub const MAX_BARRED: usize = 1_024;
