@@ -226,7 +226,7 @@ impl Mempool {
             return Err(AdmissionError::Ahead { nonce, next, limit });
         }
         let cost = |transfer: &Transfer| u128::from(transfer.amount) + u128::from(transfer.fee);
-        // Higher nonces count as well: else one balance, behind a gap that is never filled, offers fees any number of times over.
+        // Higher nonces count as well: else one balance, behind a gap that is never filled, offers its fees many times over.
         let beside: u128 = self.senders.get(&transfer.sender).map_or(0, |waiting| {
             waiting
                 .range(next..)

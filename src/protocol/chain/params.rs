@@ -371,7 +371,8 @@ fn check(params: &Params) -> Result<(), ParamsError> {
             stream.interval_ms,
             "1 ms to a year",
         )?;
-        // ASERT counts a gap for four half-lives at most: with less than an interval, most gaps would be cut and targets fall for ever.
+        // ASERT counts a gap for four half-lives at most. Were those less than an interval, most gaps would be cut, and targets
+        // would fall for ever.
         let half_life = stream.half_life_ms;
         ensure(
             (stream.interval_ms..=YEAR_MS).contains(&half_life),
