@@ -1,6 +1,6 @@
 //! The chain: what blocks are, which rules they keep, and which of them is the tip.
 //!
-//! [`Chain::accept`] is the one way in. It reads through a [`View`](view::View) and writes into an overlay's batch alone.
+//! [`Chain::accept`] is the one way in. It reads through a [`View`] and writes into an overlay's batch alone.
 
 pub mod address;
 pub mod block;

@@ -46,11 +46,11 @@ pub enum AdmissionError {
         limit: usize,
     },
     /// The account cannot pay it beside what it already has waiting.
-    #[error("the account holds {balance} units, this and what waits before it cost {cost}")]
+    #[error("the account holds {balance} units, this and what waits beside it cost {cost}")]
     Balance {
         /// Of the account.
         balance: u64,
-        /// Of the transaction and those of lower nonces.
+        /// Of the transaction and the others that wait, less the one that it would replace.
         cost: u128,
     },
     /// The fee is below the least.
@@ -226,13 +226,15 @@ impl Mempool {
             return Err(AdmissionError::Ahead { nonce, next, limit });
         }
         let cost = |transfer: &Transfer| u128::from(transfer.amount) + u128::from(transfer.fee);
-        let before: u128 = self.senders.get(&transfer.sender).map_or(0, |waiting| {
+        // Higher nonces count as well: else one balance, behind a gap that is never filled, offers its fees many times over.
+        let beside: u128 = self.senders.get(&transfer.sender).map_or(0, |waiting| {
             waiting
-                .range(next..nonce)
+                .range(next..)
+                .filter(|(other, _)| **other != nonce)
                 .map(|(_, transaction)| cost(transaction.transfer()))
                 .sum()
         });
-        let cost = before + cost(transfer);
+        let cost = beside + cost(transfer);
         if cost > u128::from(account.balance) {
             return Err(AdmissionError::Balance {
                 balance: account.balance,

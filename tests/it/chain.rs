@@ -371,6 +371,10 @@ fn parameters_out_of_range_make_no_network() {
         "half_life_ms",
     );
     refused(
+        |params| params.streams[1].half_life_ms = params.streams[1].interval_ms - 1,
+        "half_life_ms",
+    );
+    refused(
         |params| params.streams[0].max_transactions = 10_001,
         "max_transactions",
     );

@@ -95,14 +95,16 @@ proptest! {
         let stream: Vec<u8> = messages.iter().flat_map(encode).collect();
         let mut decoder = Decoder::default();
         decoder.greeted();
-        let mut found = Vec::new();
+        let (mut found, mut size) = (Vec::new(), 0);
         for piece in stream.chunks(piece) {
             decoder.extend(piece);
-            while let Some((message, _)) = decoder.next_message().unwrap() {
+            while let Some((message, bytes)) = decoder.next_message().unwrap() {
+                size += bytes;
                 found.push(message);
             }
         }
         prop_assert_eq!(found, messages);
+        prop_assert_eq!(size, stream.len());
     }
 
     #[test]
@@ -281,12 +283,7 @@ fn what_consensus_allows_travels() {
         let mut decoder = Decoder::default();
         decoder.greeted();
         decoder.extend(&frame);
-        assert_eq!(
-            decoder
-                .next_message()
-                .map(|next| next.map(|(message, _)| message)),
-            Ok(Some(message))
-        );
+        assert_eq!(decoder.next_message(), Ok(Some((message, frame.len()))));
     }
     // Many of the smallest entries cost the most memory beside their bytes.
     let headers = vec![Vec::new(); limits::MAX_HEADERS];

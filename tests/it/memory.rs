@@ -47,7 +47,7 @@ impl Memory {
         write(&mut self.undo, batch.undo);
         write(&mut self.transactions, batch.transactions);
         write(&mut self.pending, batch.pending);
-        self.tip = batch.tip.or(self.tip.take());
+        self.tip = batch.tip.or_else(|| self.tip.take());
     }
 }
 

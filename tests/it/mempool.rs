@@ -120,6 +120,21 @@ fn a_sender_does_not_push_out_what_its_transaction_waits_for() {
     assert!(matches!(nothing, Err(AdmissionError::Full { .. })));
 }
 
+#[test]
+fn one_balance_is_offered_once() {
+    let network = network(0);
+    let mut mempool = Mempool::new(LIMITS);
+    let spend = |nonce, amount| transfer(&network, (0, 8), (amount, 10, nonce));
+    // Behind a gap, from the highest nonce down.
+    mempool.admit(spend(3, 590), &holder(0)).unwrap();
+    let refused = mempool.admit(spend(2, 391), &holder(0));
+    let (balance, cost) = (1_000, 1_001);
+    assert_eq!(refused, Err(AdmissionError::Balance { balance, cost }));
+    mempool.admit(spend(2, 390), &holder(0)).unwrap();
+    let replacement = transfer(&network, (0, 8), (589, 11, 3));
+    mempool.admit(replacement, &holder(0)).unwrap();
+}
+
 fn select(mempool: &Mempool, limit: usize, nonces: [u64; 4]) -> Vec<SharedTransaction> {
     let state = |id: &AccountId| {
         let person = (0..4).find(|person| account(*person) == *id).unwrap();
