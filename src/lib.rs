@@ -9,7 +9,11 @@
 pub mod protocol;
 
 #[cfg(feature = "rpc")]
-#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a client does I/O")]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a client does I/O"
+)]
 pub mod rpc;
 
 #[cfg(feature = "node")]

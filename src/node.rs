@@ -10,14 +10,16 @@
 //! # }
 //! ```
 
-mod announce;
+pub mod announce;
+pub mod cli;
 mod clock;
+pub mod coins;
 pub mod config;
 mod connection;
 pub mod control;
 mod dial;
 mod driver;
-mod error;
+pub mod error;
 pub mod identity;
 pub mod metrics;
 mod miner;
@@ -26,8 +28,8 @@ mod start;
 pub mod store;
 pub mod telemetry;
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,13 +64,13 @@ impl Node {
     /// The configuration makes no node, an address cannot be listened on, or the store does not open.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let clock = Clock::start();
+        config.check()?;
         let network = Arc::new(config.network()?);
-        let peers = bind("peers", (config.listen, config.port).into()).await?;
-        let listening = peers.local_addr()?;
-        let rpc = bind_if("JSON-RPC", config.rpc_address(listening.port())).await?;
-        let exporter = bind_if("metrics", config.metrics_address(listening.port())).await?;
+        let (peers, listening) = bind("peers", config.listen_address()).await?;
+        let rpc = bind_if("rpc", config.rpc_address()).await?;
+        let exporter = bind_if("metrics", config.metrics_address()).await?;
 
-        let claim = Claim::take(Path::new(&config.data_dir(listening.port())))?;
+        let claim = Claim::take(&config.data_directory())?;
         let keys = identity::load_or_create(claim.path())?;
         let store = Store::open(claim, &network, config.store.cache_mib << 20)?;
         let metrics = Arc::new(Metrics::new(&network));
@@ -76,38 +78,45 @@ impl Node {
         store.on_commit(move |duration| observer.committed(duration));
 
         let key = NodeKey(keys.public().0);
-        let miner = match &config.mining.address {
-            Some(address) => network.account(address)?,
-            None => keys.public(),
-        };
+        let miner = config.miner(&network, keys.public())?;
         let exported = Arc::clone(&metrics);
-        let parts = Parts { config: &config, clock, network, store, metrics, key, miner };
+        let parts = Parts {
+            config: &config,
+            clock,
+            network,
+            store,
+            metrics,
+            key,
+            miner,
+        };
         let (control, ready) = parts.assemble(peers, listening)?;
 
         let (end, ended) = watch::channel(());
-        let mut node = Self { control: control.clone(), rpc: None, metrics: None, driver: tokio::spawn(async { Ok(()) }) };
-        if let Some(listener) = rpc {
-            node.rpc = Some(listener.local_addr()?);
-            announce::serving("JSON-RPC", node.rpc);
-            let router = rpc::router(control.clone());
-            tokio::spawn(serve(listener, router, ended.clone()));
-        }
-        if let Some(listener) = exporter {
-            node.metrics = Some(listener.local_addr()?);
-            announce::serving("metrics", node.metrics);
+        let rpc = rpc.map(|(listener, address)| {
+            announce::serving("rpc", address);
+            tokio::spawn(serve(listener, rpc::router(control.clone()), ended.clone()));
+            address
+        });
+        let metrics = exporter.map(|(listener, address)| {
+            announce::serving("metrics", address);
             let router = metrics::router(exported, control.clone(), config.metrics.ready_peers);
             tokio::spawn(serve(listener, router, ended));
+            address
+        });
+        if let Some(interval) = config.statistics_interval(std::io::stdout().is_terminal()) {
+            tokio::spawn(show_statistics(interval, control.clone()));
         }
-        let statistics = Duration::from_millis(config.log.statistics_interval_ms);
-        if !statistics.is_zero() {
-            tokio::spawn(announce::statistics_every(statistics, control));
-        }
-        node.driver = tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             let result = ready.run().await;
             end.send_replace(());
             result
         });
-        Ok(node)
+        Ok(Self {
+            control,
+            rpc,
+            metrics,
+            driver,
+        })
     }
 
     /// What can be seen of the node and asked of it.
@@ -146,22 +155,48 @@ impl Node {
     ///
     /// What the node failed with.
     pub async fn ended(self) -> Result<(), NodeError> {
-        self.driver.await.expect("the driver does not panic and is never aborted")
+        self.driver
+            .await
+            .expect("the driver does not panic and is never aborted")
     }
 }
 
-async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|source| NodeError::Listen { what, address, source })
+async fn bind(
+    what: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let refuse = |source| NodeError::Listen {
+        what,
+        address,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(refuse)?;
+    let bound = listener.local_addr().map_err(refuse)?;
+    Ok((listener, bound))
 }
 
 async fn bind_if(
     what: &'static str,
     address: Option<SocketAddr>,
-) -> Result<Option<TcpListener>, NodeError> {
+) -> Result<Option<(TcpListener, SocketAddr)>, NodeError> {
     match address {
         Some(address) => bind(what, address).await.map(Some),
         None => Ok(None),
+    }
+}
+
+/// Says how the node is, again and again.
+async fn show_statistics(interval: Duration, control: Control) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        match control.statistics() {
+            Ok(statistics) => announce::announce_statistics(&statistics),
+            // The store is closed: the node has ended.
+            Err(_) => return,
+        }
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) struct Driver {
     pub(super) context: Context,
     pub(super) metrics: Arc<Metrics>,
     pub(super) miner: Miner,
+    pub(super) miner_address: String,
     pub(super) arrivals: mpsc::Sender<Arrival>,
     pub(super) dial_timeout: Duration,
     pub(super) published: Published,
@@ -181,7 +182,7 @@ impl Driver {
             }
             Effect::Serve { to, request } => self.send(to, Outgoing::Serve(request))?,
             Effect::Dial(endpoint) => {
-                announce::dialling(&endpoint);
+                announce::connecting(&endpoint);
                 let arrivals = self.arrivals.clone();
                 tokio::spawn(dial::dial(endpoint, self.dial_timeout, arrivals));
             }
@@ -240,13 +241,16 @@ impl Driver {
             _ => {}
         }
         self.metrics.event(event);
-        announce::event(event);
+        announce::announce(event);
     }
 
     fn arrive(&mut self, arrival: Arrival) -> Result<(), Fault> {
         match arrival {
             Arrival::Accepted(stream, remote) => self.open(stream, None, remote),
-            Arrival::Dialled(endpoint, stream, remote) => self.open(stream, Some(endpoint), remote),
+            Arrival::Dialled(endpoint, stream, remote) => {
+                announce::connected(&endpoint);
+                self.open(stream, Some(endpoint), remote)
+            }
             Arrival::Refused(endpoint) => self.feed(Input::Refused { endpoint }),
             Arrival::Resolved(seed, addresses) => self.feed(Input::Resolved { seed, addresses }),
         }
@@ -282,7 +286,7 @@ impl Driver {
             }
             Order::Command(command) => {
                 if let Command::Mine(mining) = command {
-                    announce::mining(mining);
+                    self.announce_mining(mining);
                 }
                 self.feed(Input::Command(command))?;
             }
@@ -315,6 +319,14 @@ impl Driver {
             Order::Stop => unreachable!("`run` takes it"),
         }
         Ok(())
+    }
+
+    fn announce_mining(&self, mining: bool) {
+        if mining {
+            announce::mining_started(&self.miner_address);
+        } else {
+            announce::mining_stopped();
+        }
     }
 
     /// Shows others the state as it is on disk.

@@ -24,8 +24,6 @@ use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::Fault;
 use crate::protocol::machine::io::Outbox;
 use crate::protocol::machine::{Machine, MachineConfig};
-use crate::protocol::mempool::MempoolLimits;
-use crate::protocol::wire::limits::MAX_MEMPOOL_PER_SENDER;
 
 /// Facts that wait for the driver. Readers wait when it is full, and so do their peers.
 const INPUTS: usize = 1_024;
@@ -93,7 +91,11 @@ impl Parts<'_> {
             hashrate.clone(),
             seed,
             input_sender.clone(),
-        )?;
+        )
+        .map_err(|source| NodeError::Io {
+            action: "start the miner".to_owned(),
+            source,
+        })?;
         let published = self.published(&machine, hashrate);
         let snapshot = published.sender.subscribe();
         let context = Context {
@@ -104,7 +106,10 @@ impl Parts<'_> {
         };
         tokio::spawn(dial::listen(peers, arrival_sender.clone()));
         announce::listening(listening);
-        announce::mining(self.config.mining.enabled);
+        let miner_address = self.network.address(&self.miner);
+        if self.config.mining.enabled {
+            announce::mining_started(&miner_address);
+        }
         let driver = Driver {
             machine,
             store: Arc::clone(&self.store),
@@ -112,6 +117,7 @@ impl Parts<'_> {
             context,
             metrics: self.metrics,
             miner,
+            miner_address,
             arrivals: arrival_sender,
             dial_timeout: Duration::from_millis(self.config.peer.dial_timeout_ms),
             published,
@@ -153,7 +159,6 @@ impl Parts<'_> {
             seeds,
             mining,
             peer,
-            mempool,
             ..
         } = self.config;
         MachineConfig {
@@ -165,12 +170,7 @@ impl Parts<'_> {
             mining: mining.enabled,
             target_outbound: peer.target_outbound,
             max_inbound: peer.max_inbound,
-            mempool: MempoolLimits {
-                transactions: mempool.max_transactions,
-                bytes: mempool.max_bytes,
-                per_sender: MAX_MEMPOOL_PER_SENDER,
-                min_fee: mempool.min_fee,
-            },
+            mempool: self.config.mempool_limits(),
             handshake_timeout_ms: peer.handshake_timeout_ms,
             ping_interval_ms: peer.ping_interval_ms,
             silent_timeout_ms: peer.silent_timeout_ms,
@@ -183,7 +183,7 @@ impl Parts<'_> {
     fn hashrate(&self) -> BTreeMap<Stream, u64> {
         let streams = self.network.streams();
         streams
-            .map(|(stream, _)| (stream, self.config.mining.hashrate_of(stream)))
+            .map(|(stream, _)| (stream, self.config.hashrate(stream)))
             .collect()
     }
 

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use triskel::node::config::{AllocationConfig, Preset};
 use triskel::node::{Node, NodeConfig};
 use triskel::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use triskel::protocol::chain::key::KeyPair;
@@ -27,10 +28,11 @@ fn sender() -> KeyPair {
 
 /// A network whose blocks are 30 ms apart, so that two miners on one machine get in each other's way.
 fn configure(config: &mut NodeConfig) {
-    config.network.preset = "chain".to_owned();
+    config.network.preset = Preset::Chain;
     config.network.initial_hashrate = Some(20_000);
-    config.network.stream("A").interval_ms = Some(30);
-    config.network.endow(sender().public(), 1_000_000_000);
+    config.network.streams.a.interval_ms = Some(30);
+    let endowed = AllocationConfig { account: sender().public(), balance: 1_000_000_000 };
+    config.network.allocations = vec![endowed];
     config.mining.hashrate = 10_000;
 }
 
@@ -98,7 +100,7 @@ async fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
     config.data_dir = theirs.path().to_str().unwrap().to_owned();
     config.rpc.enabled = false;
     config.metrics.enabled = false;
-    config.log.statistics_interval_ms = 0;
+    config.log.statistics_interval_ms = Some(0);
     let rival = Node::start(config).await.unwrap();
     let mut acknowledged = Acknowledged::default();
     let mut nonce = 0;

@@ -10,5 +10,7 @@ mod frames;
 mod ledger;
 mod memory;
 mod mempool;
+mod node;
 mod spec;
+mod tidy;
 mod vectors;

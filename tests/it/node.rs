@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::timeout;
-use triskel::node::control::Snapshot;
+use triskel::node::config::Preset;
+use triskel::node::control::{Order, Snapshot};
 use triskel::node::{Node, NodeConfig};
 use triskel::protocol::endpoint::Endpoint;
 use triskel::protocol::machine::io::Command;
-
-use triskel::node::control::Order;
 
 /// Far beyond what any wait here needs: what fails by it is broken, not slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,12 +26,12 @@ fn config(folder: &TempDir) -> NodeConfig {
         data_dir: folder.path().to_str().unwrap().to_owned(),
         ..NodeConfig::default()
     };
-    config.network.preset = "chain".to_owned();
+    config.network.preset = Preset::Chain;
     config.network.initial_hashrate = Some(200);
     config.mining.hashrate = 2_000;
     config.rpc.port = Some(0);
     config.metrics.port = Some(0);
-    config.log.statistics_interval_ms = 0;
+    config.log.statistics_interval_ms = Some(0);
     config
 }
 
@@ -65,12 +64,20 @@ impl Member {
     }
 
     async fn command(&self, command: Command) {
-        self.node.control().orders.send(Order::Command(command)).await.unwrap();
+        self.node
+            .control()
+            .orders
+            .send(Order::Command(command))
+            .await
+            .unwrap();
     }
 
     async fn agrees_with(&self, other: &Self) {
         let theirs = other.now().tip;
-        let mine = self.until("agreement", |snapshot| snapshot.tip.id == theirs.id).await.tip;
+        let mine = self
+            .until("agreement", |snapshot| snapshot.tip.id == theirs.id)
+            .await
+            .tip;
         assert_eq!(mine.accumulator, theirs.accumulator);
         assert_eq!(mine.issued, theirs.issued);
         assert_eq!(mine.number, theirs.number);
@@ -80,13 +87,17 @@ impl Member {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_joiner_and_its_peer_end_on_the_same_tip() {
     let first = Member::start(|_| ()).await;
-    first.until("ten blocks", |snapshot| snapshot.tip.number >= 10).await;
+    first
+        .until("ten blocks", |snapshot| snapshot.tip.number >= 10)
+        .await;
     let second = Member::start(|config| {
         config.peers = vec![first.endpoint()];
         config.mining.enabled = false;
     })
     .await;
-    second.until("ten blocks", |snapshot| snapshot.tip.number >= 10).await;
+    second
+        .until("ten blocks", |snapshot| snapshot.tip.number >= 10)
+        .await;
     first.command(Command::Mine(false)).await;
     first.until("rest", |snapshot| !snapshot.mining).await;
     second.agrees_with(&first).await;
@@ -98,10 +109,18 @@ async fn a_late_joiner_and_its_peer_end_on_the_same_tip() {
 async fn the_lighter_of_two_forks_gives_way() {
     let light = Member::start(|_| ()).await;
     let heavy = Member::start(|_| ()).await;
-    light.until("a fork", |snapshot| snapshot.tip.number >= 5).await;
+    light
+        .until("a fork", |snapshot| snapshot.tip.number >= 5)
+        .await;
     light.command(Command::Mine(false)).await;
-    let work = light.until("rest", |snapshot| !snapshot.mining).await.tip.work;
-    heavy.until("a heavier fork", |snapshot| snapshot.tip.work > work).await;
+    let work = light
+        .until("rest", |snapshot| !snapshot.mining)
+        .await
+        .tip
+        .work;
+    heavy
+        .until("a heavier fork", |snapshot| snapshot.tip.work > work)
+        .await;
     heavy.command(Command::Mine(false)).await;
     heavy.until("rest", |snapshot| !snapshot.mining).await;
     light.command(Command::Connect(heavy.endpoint())).await;
@@ -114,7 +133,9 @@ async fn the_lighter_of_two_forks_gives_way() {
 async fn a_node_resumes_from_its_stored_tip() {
     let Member { node, folder } = Member::start(|_| ()).await;
     let member = Member { node, folder };
-    member.until("five blocks", |snapshot| snapshot.tip.number >= 5).await;
+    member
+        .until("five blocks", |snapshot| snapshot.tip.number >= 5)
+        .await;
     member.command(Command::Mine(false)).await;
     let before = member.until("rest", |snapshot| !snapshot.mining).await.tip;
     let key = member.node.control().key;
@@ -134,7 +155,9 @@ async fn two_nodes_that_dial_each_other_share_one_session() {
     left.command(Command::Connect(right.endpoint())).await;
     right.command(Command::Connect(left.endpoint())).await;
     for member in [&left, &right] {
-        member.until("one session", |snapshot| snapshot.sessions.len() == 1).await;
+        member
+            .until("one session", |snapshot| snapshot.sessions.len() == 1)
+            .await;
     }
     // A dial to itself is noticed and not repeated; what is waited for is that the other session outlives it.
     left.command(Command::Connect(left.endpoint())).await;
@@ -168,7 +191,9 @@ async fn a_node_of_another_network_is_turned_away() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, refused).await.expect("the handshake is refused");
+    timeout(PATIENCE, refused)
+        .await
+        .expect("the handshake is refused");
     assert!(ours.now().sessions.is_empty() && theirs.now().sessions.is_empty());
     ours.node.stop().await.unwrap();
     theirs.node.stop().await.unwrap();

@@ -321,7 +321,10 @@ impl Machine {
     /// Keeps a transaction on disk for as long as it waits.
     fn retain(&mut self, turn: &mut Turn<'_>, transaction: SharedTransaction) {
         self.own.insert(transaction.id());
-        turn.overlay.batch.pending.insert(transaction.id(), Some(transaction));
+        turn.overlay
+            .batch
+            .pending
+            .insert(transaction.id(), Some(transaction));
     }
 
     /// Takes a transaction off the disk, if it was kept there.
