@@ -25,6 +25,7 @@ pub mod metrics;
 mod miner;
 pub mod rpc;
 mod start;
+pub mod stop;
 pub mod store;
 pub mod telemetry;
 

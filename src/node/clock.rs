@@ -6,20 +6,20 @@ use crate::protocol::time::Time;
 
 /// The system's clocks, the monotonic one counted from the start of the node.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(super) struct Clock {
     start: Instant,
 }
 
 impl Clock {
     /// Starts counting.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self {
             start: Instant::now(),
         }
     }
 
     /// This moment.
-    pub fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
@@ -30,7 +30,7 @@ impl Clock {
     }
 
     /// The moment at which the monotonic clock shows `monotonic_ms`.
-    pub fn instant(&self, monotonic_ms: u64) -> Instant {
+    pub(super) fn instant(&self, monotonic_ms: u64) -> Instant {
         self.start + Duration::from_millis(monotonic_ms)
     }
 }

@@ -31,7 +31,10 @@ fn configure(config: &mut NodeConfig) {
     config.network.preset = Preset::Chain;
     config.network.initial_hashrate = Some(20_000);
     config.network.streams.a.interval_ms = Some(30);
-    let endowed = AllocationConfig { account: sender().public(), balance: 1_000_000_000 };
+    let endowed = AllocationConfig {
+        account: sender().public(),
+        balance: 1_000_000_000,
+    };
     config.network.allocations = vec![endowed];
     config.mining.hashrate = 10_000;
 }
@@ -51,7 +54,10 @@ impl Drop for Victim {
 
 impl Victim {
     fn start(folder: &Path, rival: SocketAddr) -> Self {
-        let mut config = NodeConfig { port: 0, ..NodeConfig::default() };
+        let mut config = NodeConfig {
+            port: 0,
+            ..NodeConfig::default()
+        };
         configure(&mut config);
         config.listen = "127.0.0.1".parse().unwrap();
         config.peers = vec![rival.into()];
@@ -69,7 +75,10 @@ impl Victim {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = loop {
-            let line = lines.next().expect("the node goes on until it serves").unwrap();
+            let line = lines
+                .next()
+                .expect("the node goes on until it serves")
+                .unwrap();
             let event: serde_json::Value = serde_json::from_str(&line).unwrap();
             if event["service"] == "JSON-RPC" {
                 break event["address"].as_str().unwrap().parse().unwrap();
@@ -77,7 +86,10 @@ impl Victim {
         };
         // The log has to be read on, or the node would stop at a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, client: Client::new(address) }
+        Self {
+            child,
+            client: Client::new(address),
+        }
     }
 }
 
@@ -94,7 +106,10 @@ async fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
     println!("replay with: TRISKEL_SEED={seed} cargo test --test it crash::");
     let mut rng = Rng::new(seed);
     let (ours, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let mut config = NodeConfig { port: 0, ..NodeConfig::default() };
+    let mut config = NodeConfig {
+        port: 0,
+        ..NodeConfig::default()
+    };
     configure(&mut config);
     config.listen = "127.0.0.1".parse().unwrap();
     config.data_dir = theirs.path().to_str().unwrap().to_owned();
@@ -112,7 +127,10 @@ async fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
             acknowledged.add(&victim.client, &mut nonce).await;
         }
     }
-    assert!(acknowledged.transfers.len() > KILLS / 2, "the load was no load");
+    assert!(
+        acknowledged.transfers.len() > KILLS / 2,
+        "the load was no load"
+    );
     rival.stop().await.unwrap();
 }
 
@@ -129,8 +147,15 @@ impl Acknowledged {
             nonce: *nonce,
         };
         let transaction = transfer.sign(&network, &sender());
-        let hex = transaction.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let submitted = client.call(rpc::SubmitTransaction { transaction: hex }).await.unwrap();
+        let hex = transaction
+            .to_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let submitted = client
+            .call(rpc::SubmitTransaction { transaction: hex })
+            .await
+            .unwrap();
         self.transfers.push(submitted.id);
         *nonce += 1;
         self.tip = Some((status.tip.id, status.tip.work));
@@ -139,14 +164,28 @@ impl Acknowledged {
     async fn check(&self, client: &Client, kill: usize) {
         let status = client.call(rpc::GetStatus {}).await.unwrap();
         if let Some((id, work)) = &self.tip {
-            let known = client.call(rpc::GetBlock { id: Some(*id), number: None }).await;
-            assert!(known.is_ok(), "kill {kill}: block {id} was acknowledged and is lost: {known:?}");
-            assert!(number(&status.tip.work) >= number(work), "kill {kill}: the tip lost work");
+            let known = client
+                .call(rpc::GetBlock {
+                    id: Some(*id),
+                    number: None,
+                })
+                .await;
+            assert!(
+                known.is_ok(),
+                "kill {kill}: block {id} was acknowledged and is lost: {known:?}"
+            );
+            assert!(
+                number(&status.tip.work) >= number(work),
+                "kill {kill}: the tip lost work"
+            );
         }
         // All of the newest: older ones were seen after an earlier kill.
         for id in self.transfers.iter().rev().take(50) {
             let known = client.call(rpc::GetTransaction { id: *id }).await;
-            assert!(known.is_ok(), "kill {kill}: transfer {id} was acknowledged and is lost: {known:?}");
+            assert!(
+                known.is_ok(),
+                "kill {kill}: transfer {id} was acknowledged and is lost: {known:?}"
+            );
         }
     }
 }

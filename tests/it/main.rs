@@ -5,6 +5,7 @@
 mod bits;
 mod chain;
 mod codec;
+mod crash;
 mod examples;
 mod frames;
 mod ledger;
