@@ -1,23 +1,32 @@
 //! Being asked to stop from outside the program.
 
-use tokio::io::AsyncReadExt;
+use std::io;
+
+use tokio::sync::oneshot;
 
 /// Waits until the system asks the program to stop (SIGTERM or SIGINT, Ctrl-C or Ctrl-Break), or until standard input ends, if that counts.
 ///
 /// The latter is how a parent that dies without a word takes its nodes with it, on any system.
 pub async fn asked(with_stdin: bool) {
     let input_ends = async {
-        if !with_stdin {
-            return std::future::pending().await;
+        if !with_stdin || input_end().await.is_err() {
+            std::future::pending().await
         }
-        let mut input = tokio::io::stdin();
-        let mut buffer = [0; 256];
-        while matches!(input.read(&mut buffer).await, Ok(count) if count > 0) {}
     };
     tokio::select! {
         () = signal() => {}
         () = input_ends => {}
     }
+}
+
+/// Reads standard input to its end, on a thread that the end of the program does not wait for, as it would for one of the runtime.
+fn input_end() -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        io::copy(&mut io::stdin(), &mut io::sink()).ok();
+        ended.send(()).ok();
+    });
+    end
 }
 
 #[cfg(unix)]
