@@ -183,8 +183,8 @@ impl State {
     fn attempt(&mut self, stream: Stream, hashes: u64) -> Option<Input> {
         let search = self.searches.get_mut(&stream)?;
         let block = search.attempt(self.clock.now().wall_ms, hashes)?;
-        // Whoever finds a block waits for what to build upon it.
-        self.searches.remove(&stream);
+        // Every template builds upon the same tip, which this block replaces: what else this burst found would be stale.
+        self.searches.clear();
         Some(Input::Solved {
             block: Arc::new(block),
         })
