@@ -178,7 +178,8 @@ fn announce_tip(event: &Event) {
     };
     // Exactly one event a change: outsiders measure by it, down to the names of the fields.
     info!(
-        target: TIP_TARGET, block = %id, number, stream = %stream, origin = origin.label(), undone, applied, transactions,
+        target: TIP_TARGET, block = %id, number, stream = %stream, origin = origin.label(), undone, applied,
+        transactions,
         "tip #{number} {id:.12}"
     );
     if *undone > 0 {
@@ -215,7 +216,8 @@ pub fn statistics(statistics: &Statistics) -> String {
     } = statistics;
     let balance = coins::format(*balance);
     format!(
-        "blocks {blocks} | transactions {transactions} | miner balance {balance} | connected peers {peers} | mempool {mempool}"
+        "blocks {blocks} | transactions {transactions} | miner balance {balance} | connected peers {peers} | \
+         mempool {mempool}"
     )
 }
 

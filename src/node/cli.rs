@@ -5,7 +5,7 @@ mod ask;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -15,6 +15,9 @@ pub use ask::{AskError, health, key, status, transfer};
 
 const ABOUT: &str =
     "A node of the Triskel network: mines, gossips, syncs, stores, and serves metrics and JSON-RPC";
+
+/// Names the file where no flag does.
+const FILE_VARIABLE: &str = "TRISKEL_CONFIG";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +56,6 @@ Exit codes:
     version,
     about = ABOUT,
     after_help = EXAMPLES,
-    args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
 )]
 pub struct Cli {
@@ -136,7 +138,7 @@ enum Command {
 #[command(next_help_heading = "Configuration")]
 struct Settings {
     /// A TOML file
-    #[arg(short, long, value_name = "PATH", env = "TRISKEL_CONFIG")]
+    #[arg(short, long, value_name = "PATH")]
     config: Option<PathBuf>,
     /// The TCP port for peers; 0 takes any free one
     #[arg(short, long, value_name = "PORT")]
@@ -265,13 +267,15 @@ pub fn parse(
     let text = |word: OsString| word.to_string_lossy().into_owned();
     let environment = environment.into_iter();
     let environment: Vec<_> = environment.map(|(k, v)| (text(k), text(v))).collect();
-    let load = |settings: Settings| settings.load(environment).map(Box::new);
+    // Flags may stand before the command as well as behind it: `node --port 9001 status`.
+    let before = cli.settings.with_positions(cli.first, cli.others)?;
+    let load = |after: &Settings| load(&[&before, after], &environment).map(Box::new);
     Ok(match cli.command {
-        None => Action::Run(load(cli.settings.with_positions(cli.first, cli.others)?)?),
-        Some(Command::Daemon { settings }) => Action::Run(load(settings)?),
+        None => Action::Run(load(&Settings::default())?),
+        Some(Command::Daemon { settings }) => Action::Run(load(&settings)?),
         Some(Command::Config { example: true, .. }) => Action::Example,
         Some(Command::Config { json, settings, .. }) => Action::Config {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             json,
         },
         Some(Command::Status {
@@ -279,15 +283,15 @@ pub fn parse(
             json,
             settings,
         }) => Action::Status {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             rpc,
             json,
         },
         Some(Command::Health { metrics, settings }) => Action::Health {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             metrics,
         },
-        Some(Command::Key { settings }) => Action::Key(load(settings)?),
+        Some(Command::Key { settings }) => Action::Key(load(&settings)?),
         Some(Command::Transfer {
             to,
             amount,
@@ -295,11 +299,25 @@ pub fn parse(
             rpc,
             settings,
         }) => Action::Transfer {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             rpc,
             payment: Payment { to, amount, fee },
         },
     })
+}
+
+/// What stands further right wins.
+fn load(settings: &[&Settings], environment: &[(String, String)]) -> Result<Loaded, CliError> {
+    let mut flags = Vec::new();
+    let variable = environment
+        .iter()
+        .find(|(name, path)| name == FILE_VARIABLE && !path.is_empty());
+    let mut file = variable.map(|(_, path)| Path::new(path));
+    for settings in settings {
+        flags.extend(settings.overrides()?);
+        file = settings.config.as_deref().or(file);
+    }
+    Ok(config::load(file, environment.iter().cloned(), &flags)?)
 }
 
 impl Settings {
@@ -317,11 +335,6 @@ impl Settings {
         }
         self.peer.extend(others);
         Ok(self)
-    }
-
-    fn load(self, environment: Vec<(String, String)>) -> Result<Loaded, CliError> {
-        let flags = self.overrides()?;
-        Ok(config::load(self.config.as_deref(), environment, &flags)?)
     }
 
     fn overrides(&self) -> Result<Vec<Override>, CliError> {

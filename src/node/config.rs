@@ -1,6 +1,7 @@
 //! The configuration of a node: one structure, one table of keys, four layers.
 //!
-//! Defaults < file < environment < flags. Programs that embed a node write `NodeConfig { port: 9000, ..Default::default() }`.
+//! Defaults < file < environment < flags. Programs that embed a node write
+//! `NodeConfig { port: 9000, ..Default::default() }`.
 
 mod error;
 mod keys;
@@ -274,7 +275,7 @@ impl NodeConfig {
         }
     }
 
-    /// The data directory, `{port}` replaced. `{slot}` is left for the store, which knows which directories are in use.
+    /// The data directory, `{port}` replaced. `{slot}` is left for the store, which knows what is in use.
     pub fn data_directory(&self) -> PathBuf {
         PathBuf::from(self.data_dir.replace("{port}", &self.port.to_string()))
     }
@@ -316,7 +317,7 @@ impl NodeConfig {
         }
     }
 
-    /// Checks what no key can know alone: ports that collide, limits that contradict each other, the network, the address.
+    /// Checks what no key can know alone: ports that collide, limits that contradict each other, network and address.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_ports()?;
         let peer = &self.peer;
@@ -391,8 +392,8 @@ impl NodeConfig {
     pub fn resolved(&self) -> Self {
         let mut resolved = self.clone();
         resolved.data_dir = self.data_directory().display().to_string();
-        resolved.rpc.port = self.rpc.port.or(Some(self.port_beside(1_000)));
-        resolved.metrics.port = self.metrics.port.or(Some(self.port_beside(2_000)));
+        resolved.rpc.port = self.rpc.port.or_else(|| Some(self.port_beside(1_000)));
+        resolved.metrics.port = self.metrics.port.or_else(|| Some(self.port_beside(2_000)));
         resolved
     }
 }

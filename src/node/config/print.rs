@@ -69,7 +69,8 @@ fn has_values(values: &toml::Table) -> bool {
     })
 }
 
-/// The effective configuration for programs: an object of paths, each with `value` (null if unset), `origin` and `name`.
+/// The effective configuration for programs: an object of paths, each with `value` (null if unset), `origin` and
+/// `name`.
 pub fn effective_json(loaded: &Loaded) -> String {
     let values = serde_json::to_value(loaded.config.resolved());
     let values = values.expect("a configuration has only texts as keys");
