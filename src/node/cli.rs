@@ -30,7 +30,8 @@ Examples:
   node status --port 9001                   how the node on port 9001 is
 
 Configuration:
-  defaults < file (--config) < environment < flags; `node config` shows what holds and where it comes from.
+  defaults < file (--config) < environment < flags; `node config` shows what holds
+  and where it comes from.
   A list in the environment or a flag replaces the list of the file.
 
 Environment:
@@ -246,8 +247,8 @@ pub enum CliError {
     Arguments(#[from] clap::Error),
     /// Neither a port nor a command.
     #[error(
-        "`{0}` is neither a port (0 to 65535) nor a command (daemon, config, status, health, key, transfer); \
-         see node --help"
+        "`{0}` is neither a port (0 to 65535) nor a command \
+         (daemon, config, status, health, key, transfer); see node --help"
     )]
     First(String),
     /// `--set` without `=`.

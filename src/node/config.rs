@@ -80,7 +80,8 @@ section! {
         streams: StreamsConfig = StreamsConfig::default(), Kind::Section(StreamsConfig::KEYS);
         /// Accounts that genesis endows; balances are in units, 100000000 to a coin.
         allocations: Vec<AllocationConfig> = Vec::new(), Kind::Allocations,
-            "[{ account = \"f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9\", balance = 100000000 }]";
+            "[{ account = \"f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9\", \
+               balance = 100000000 }]";
     }
 }
 
@@ -104,7 +105,8 @@ section! {
         /// The delay that halves the difficulty, in milliseconds. Unset: as many intervals as in the preset.
         half_life_ms: Option<u64> = None, Kind::Integer(1, MOST), "60000";
         /// The hash by which work is measured. (none is for the simulator alone.)
-        algorithm: Option<Algorithm> = None, Kind::Choice(&["sha256d", "blake3", "sha3", "none"]), "\"sha256d\"";
+        algorithm: Option<Algorithm> = None, Kind::Choice(&["sha256d", "blake3", "sha3", "none"]),
+            "\"sha256d\"";
         /// What the miner of a block receives beside the fees, in units.
         reward: Option<u64> = None, Kind::Integer(0, MOST), "5000000000";
         /// The most transactions in one block.
@@ -136,7 +138,8 @@ section! {
         /// How many hashes per second the node spends on each stream. 0 mines nothing.
         hashrate: u64 = DEFAULT_HASHRATE, Kind::Integer(0, MOST);
         /// Hashes per second of single streams.
-        hashrates: HashratesConfig = HashratesConfig::default(), Kind::Section(HashratesConfig::KEYS);
+        hashrates: HashratesConfig = HashratesConfig::default(),
+            Kind::Section(HashratesConfig::KEYS);
     }
 }
 

@@ -34,7 +34,8 @@ pub enum NodeError {
     },
     /// Another process uses the store.
     #[error(
-        "{} is in use by another process; stop that node, or give this one a directory of its own with --data-dir",
+        "{} is in use by another process; stop that node, \
+         or give this one a directory of its own with --data-dir",
         path.display()
     )]
     Locked {
@@ -43,8 +44,8 @@ pub enum NodeError {
     },
     /// The store is of another network.
     #[error(
-        "{} holds blocks of network {found:.12}, this node is configured for {wanted:.12}; correct [network], \
-         or choose another directory with --data-dir",
+        "{} holds blocks of network {found:.12}, this node is configured for {wanted:.12}; \
+         correct [network], or choose another directory with --data-dir",
         path.display()
     )]
     OtherNetwork {
@@ -71,7 +72,8 @@ pub enum NodeError {
     },
     /// The store contradicts itself.
     #[error(
-        "{} is damaged: {reason}; move it away and start again to fetch the blocks from peers (keep node.key)",
+        "{} is damaged: {reason}; move it away and start again \
+         to fetch the blocks from peers (keep node.key)",
         path.display()
     )]
     Damaged {
@@ -90,7 +92,8 @@ pub enum NodeError {
     },
     /// The store failed while the node ran.
     #[error(
-        "the store failed, the node cannot go on: {0}; what was acknowledged is on disk, start it again"
+        "the store failed, the node cannot go on: {0}; \
+         what was acknowledged is on disk, start it again"
     )]
     Fault(#[from] Fault),
 }
@@ -136,7 +139,8 @@ fn advice(error: &io::Error, what: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "another program uses the port: stop it, or choose another with {flag} (0 takes any free one)"
+                "another program uses the port: stop it, \
+                 or choose another with {flag} (0 takes any free one)"
             )
         }
         io::ErrorKind::PermissionDenied => {

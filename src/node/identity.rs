@@ -15,7 +15,10 @@ pub const KEY_FILE: &str = "node.key";
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read or written.
-    #[error("cannot {action} the node's key {}: {source}; check the permissions of the data directory", path.display())]
+    #[error(
+        "cannot {action} the node's key {}: {source}; check the permissions of the data directory",
+        path.display()
+    )]
     Io {
         /// What was tried.
         action: &'static str,
@@ -26,8 +29,9 @@ pub enum IdentityError {
     },
     /// The file holds something else.
     #[error(
-        "{} is damaged: it must hold one secret key as 64 hexadecimal digits; restore it from a copy, \
-         or move it away to start with a new key (coins mined to the old one are lost with it)",
+        "{} is damaged: it must hold one secret key as 64 hexadecimal digits; \
+         restore it from a copy, or move it away to start with a new key \
+         (coins mined to the old one are lost with it)",
         path.display()
     )]
     Damaged {
