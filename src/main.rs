@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use triskel::node::cli::{self, Action, AskError, CliError};
 use triskel::node::config::{self, Loaded};
+use triskel::node::control::Order;
 use triskel::node::error::exit;
-use triskel::node::{NodeError, telemetry};
+use triskel::node::{Node, NodeError, stop, telemetry};
 
 fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os(), std::env::vars_os()) {
@@ -28,7 +29,10 @@ fn main() -> ExitCode {
 
 fn perform(action: Action) -> u8 {
     match action {
-        Action::Run(loaded) => match run(*loaded) {
+        Action::Run {
+            loaded,
+            stop_with_stdin,
+        } => match run(*loaded, stop_with_stdin) {
             Ok(()) => exit::SUCCESS,
             Err(error) => complain(&error, error.exit_code()),
         },
@@ -46,17 +50,21 @@ fn perform(action: Action) -> u8 {
     }
 }
 
-fn run(loaded: Loaded) -> Result<(), NodeError> {
+fn run(loaded: Loaded, stop_with_stdin: bool) -> Result<(), NodeError> {
     if let Err(error) = telemetry::install(&loaded.config.log) {
         complain(&error, exit::USAGE);
     }
     let runtime = runtime(&mut Builder::new_multi_thread())?;
-    runtime.block_on(start(loaded))
-}
-
-/// Where the node takes over.
-async fn start(_loaded: Loaded) -> Result<(), NodeError> {
-    Ok(())
+    runtime.block_on(async {
+        let node = Node::start(loaded.config).await?;
+        let orders = node.control().orders.clone();
+        tokio::spawn(async move {
+            stop::asked(stop_with_stdin).await;
+            // If the node has ended by itself, there is nothing left to stop.
+            orders.send(Order::Stop).await.ok();
+        });
+        node.ended().await
+    })
 }
 
 fn ask(answer: impl Future<Output = Result<String, AskError>>) -> u8 {

@@ -77,6 +77,9 @@ pub struct Cli {
 enum Command {
     /// Runs a node, as does no command at all
     Daemon {
+        /// Stops when standard input ends, so that no node outlives the program that started it
+        #[arg(long)]
+        stop_with_stdin: bool,
         #[command(flatten)]
         settings: Settings,
     },
@@ -189,7 +192,12 @@ struct Settings {
 #[derive(Debug)]
 pub enum Action {
     /// Run a node.
-    Run(Box<Loaded>),
+    Run {
+        /// The configuration.
+        loaded: Box<Loaded>,
+        /// Whether it stops when standard input ends.
+        stop_with_stdin: bool,
+    },
     /// Show the effective configuration.
     Config {
         /// What to show.
@@ -272,8 +280,17 @@ pub fn parse(
     let before = cli.settings.with_positions(cli.first, cli.others)?;
     let load = |after: &Settings| load(&[&before, after], &environment).map(Box::new);
     Ok(match cli.command {
-        None => Action::Run(load(&Settings::default())?),
-        Some(Command::Daemon { settings }) => Action::Run(load(&settings)?),
+        None => Action::Run {
+            loaded: load(&Settings::default())?,
+            stop_with_stdin: false,
+        },
+        Some(Command::Daemon {
+            stop_with_stdin,
+            settings,
+        }) => Action::Run {
+            loaded: load(&settings)?,
+            stop_with_stdin,
+        },
         Some(Command::Config { example: true, .. }) => Action::Example,
         Some(Command::Config { json, settings, .. }) => Action::Config {
             loaded: load(&settings)?,

@@ -2,13 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::Fault;
 
 use super::config::ConfigError;
 use super::identity::IdentityError;
+use super::store::StoreError;
 
 /// Why a node did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -32,56 +31,9 @@ pub enum NodeError {
         /// Why not.
         source: io::Error,
     },
-    /// Another process uses the store.
-    #[error(
-        "{} is in use by another process; stop that node, \
-         or give this one a directory of its own with --data-dir",
-        path.display()
-    )]
-    Locked {
-        /// The data directory.
-        path: PathBuf,
-    },
-    /// The store is of another network.
-    #[error(
-        "{} holds blocks of network {found:.12}, this node is configured for {wanted:.12}; \
-         correct [network], or choose another directory with --data-dir",
-        path.display()
-    )]
-    OtherNetwork {
-        /// The data directory.
-        path: PathBuf,
-        /// The genesis id of what is stored.
-        found: BlockId,
-        /// The genesis id of what is configured.
-        wanted: BlockId,
-    },
-    /// The store's format is unknown.
-    #[error(
-        "{} has format {found}, this program reads format {wanted}; use the program that wrote it, \
-         or choose another directory with --data-dir",
-        path.display()
-    )]
-    Version {
-        /// The data directory.
-        path: PathBuf,
-        /// The format of what is stored.
-        found: u32,
-        /// The format that this program reads.
-        wanted: u32,
-    },
-    /// The store contradicts itself.
-    #[error(
-        "{} is damaged: {reason}; move it away and start again \
-         to fetch the blocks from peers (keep node.key)",
-        path.display()
-    )]
-    Damaged {
-        /// The data directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The disk or the system failed.
     #[error("cannot {action}: {source}")]
     Io {
@@ -105,9 +57,12 @@ impl NodeError {
             Self::Identity(_) | Self::Io { .. } | Self::Fault(_) => exit::FAILURE,
             Self::Config(_) => exit::USAGE,
             Self::Listen { .. } => exit::LISTEN,
-            Self::Locked { .. } => exit::LOCKED,
-            Self::OtherNetwork { .. } | Self::Version { .. } => exit::OTHER_DATA,
-            Self::Damaged { .. } => exit::DAMAGED,
+            Self::Store(StoreError::Locked { .. }) => exit::LOCKED,
+            Self::Store(StoreError::OtherNetwork { .. } | StoreError::Version { .. }) => {
+                exit::OTHER_DATA
+            }
+            Self::Store(StoreError::Damaged { .. }) => exit::DAMAGED,
+            Self::Store(StoreError::Io { .. }) => exit::FAILURE,
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A client for the control interface.
+//! A client for the control interface, and for the pages beside it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::CONTENT_TYPE;
-use hyper::{Method as Verb, Request};
-use hyper_util::client::legacy::Client as HttpClient;
+use hyper::{Method as HttpMethod, Request, StatusCode};
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
@@ -14,125 +14,179 @@ use serde_json::{Value, json};
 
 use super::Method;
 
-/// The longest answer that is read, in bytes: a full block's ids fit many times.
-const ANSWER_LIMIT: usize = 16 << 20;
+/// The longest answer that is read: 2,000 headers are below 2 MB.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// Why a node did not answer as asked.
-#[derive(Debug, thiserror::Error)]
+/// How long an answer is waited for, unless told otherwise. One that waits for the disk takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answers.
-    #[error("no answer from {address}: {reason}")]
+    /// Nobody answers there.
+    #[error("no node answers at {address}: {reason}")]
     Unreachable {
-        /// Who was asked.
+        /// Where.
         address: SocketAddr,
-        /// What happened.
+        /// Why not.
         reason: String,
     },
-    /// Somebody answers something else.
-    #[error("{address} does not answer as a node does: {reason}")]
-    Malformed {
-        /// Who was asked.
+    /// The answer did not come in time.
+    #[error("the node at {address} did not answer within {timeout_ms} ms")]
+    Timeout {
+        /// Where.
         address: SocketAddr,
-        /// What is wrong.
-        reason: String,
+        /// The time that it had.
+        timeout_ms: u64,
     },
     /// The node refuses.
-    #[error("{message} (code {code})")]
+    #[error("{message}")]
     Refused {
-        /// See [`code`](super::code).
+        /// See [`super::code`].
         code: i32,
         /// Why.
         message: String,
     },
+    /// What came back is not an answer.
+    #[error("the answer of {address} is none: {reason}")]
+    Malformed {
+        /// Where.
+        address: SocketAddr,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
-/// Speaks to one node.
+/// Asks one node. Cheap to clone; connections are kept and shared.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
-    http: HttpClient<HttpConnector, Full<Bytes>>,
+    timeout: Duration,
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
+/// What JSON-RPC 2.0 answers.
 #[derive(Deserialize)]
-struct Reply {
+struct Response {
     #[serde(default)]
     result: Value,
-    error: Option<ReplyError>,
+    error: Option<Refusal>,
 }
 
 #[derive(Deserialize)]
-struct ReplyError {
+struct Refusal {
     code: i32,
     message: String,
 }
 
 impl Client {
-    /// A client of the node at `address`. Connects at the first call.
+    /// A client of the node whose control interface listens at `address`. Nothing is sent yet.
     pub fn new(address: SocketAddr) -> Self {
-        let http = HttpClient::builder(TokioExecutor::new()).build_http();
-        Self { address, http }
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Self {
+            address,
+            timeout: TIMEOUT,
+            http,
+        }
+    }
+
+    /// The same client, waiting this long for an answer.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Calls a method.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers, not in time, not with sense, or with a refusal.
     pub async fn call<M: Method>(&self, method: M) -> Result<M::Answer, ClientError> {
-        let mut params = serde_json::to_value(method).map_err(|error| self.malformed(error))?;
-        // A method without parameters has none at all.
-        if params.is_null() {
-            params = json!({});
-        }
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": M::NAME, "params": params });
-        let request = Request::builder()
-            .method(Verb::POST)
-            .uri(format!("http://{}/", self.address))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(body.to_string()));
-        let request = request.map_err(|error| self.malformed(error))?;
-        let (_, text) = self.send(request).await?;
-        let reply: Reply = serde_json::from_str(&text).map_err(|error| self.malformed(error))?;
-        if let Some(ReplyError { code, message }) = reply.error {
+        let params = serde_json::to_value(&method).map_err(|error| self.malformed(error))?;
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": M::NAME, "params": params });
+        let (_, body) = self
+            .send(HttpMethod::POST, "/", request.to_string())
+            .await?;
+        let response: Response =
+            serde_json::from_slice(&body).map_err(|error| self.malformed(error))?;
+        if let Some(Refusal { code, message }) = response.error {
             return Err(ClientError::Refused { code, message });
         }
-        serde_json::from_value(reply.result).map_err(|error| self.malformed(error))
+        serde_json::from_value(response.result).map_err(|error| self.malformed(error))
     }
 
-    /// Gets a page, as `/health`: status code and text.
+    /// Gets a page, as `/health` or `/metrics`: the status and the text.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers, not in time, or not with text.
     pub async fn get(&self, path: &str) -> Result<(u16, String), ClientError> {
+        let (status, body) = self.send(HttpMethod::GET, path, String::new()).await?;
+        let text = String::from_utf8(body.to_vec()).map_err(|error| self.malformed(error))?;
+        Ok((status.as_u16(), text))
+    }
+
+    async fn send(
+        &self,
+        method: HttpMethod,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
         let request = Request::builder()
+            .method(method)
             .uri(format!("http://{}{path}", self.address))
-            .body(Full::default());
-        self.send(request.map_err(|error| self.malformed(error))?)
-            .await
-    }
-
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(u16, String), ClientError> {
-        let answer = self.http.request(request).await;
-        let answer = answer.map_err(|error| ClientError::Unreachable {
-            address: self.address,
-            reason: innermost(&error),
-        })?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), ANSWER_LIMIT);
-        let body = body
-            .collect()
-            .await
+            .header("content-type", "application/json")
+            .body(Full::from(body))
             .map_err(|error| self.malformed(error))?;
-        let text = String::from_utf8(body.to_bytes().to_vec());
-        Ok((status, text.map_err(|error| self.malformed(error))?))
+        let exchange = async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| self.unreachable(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+                .collect()
+                .await;
+            match body {
+                Ok(body) => Ok((status, body.to_bytes())),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(self.malformed("it is too long"))
+                }
+                Err(error) => Err(self.unreachable(error.as_ref())),
+            }
+        };
+        let late = |_| ClientError::Timeout {
+            address: self.address,
+            timeout_ms: self.timeout.as_millis() as u64,
+        };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .map_err(late)?
     }
 
-    fn malformed(&self, error: impl ToString) -> ClientError {
-        ClientError::Malformed {
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
+        // The innermost reason is the one that says something: "Connection refused".
+        let mut innermost = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        ClientError::Unreachable {
             address: self.address,
-            reason: error.to_string(),
+            reason: innermost.to_string(),
         }
     }
-}
 
-/// Errors of the HTTP library say no more than that there was one; the cause says which.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
+    fn malformed(&self, reason: impl ToString) -> ClientError {
+        ClientError::Malformed {
+            address: self.address,
+            reason: reason.to_string(),
+        }
     }
-    error.to_string()
 }

@@ -1,4 +1,5 @@
 //! The integration tests: one crate, one module a subject.
+
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 #![allow(
     clippy::disallowed_methods,
@@ -6,7 +7,20 @@
     reason = "the bans are the protocol's"
 )]
 
+mod bits;
+mod chain;
 mod cli;
+mod codec;
 mod config;
+mod crash;
+mod examples;
+mod frames;
 mod identity;
+mod ledger;
 mod logs;
+mod memory;
+mod mempool;
+mod node;
+mod spec;
+mod tidy;
+mod vectors;
