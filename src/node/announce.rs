@@ -20,8 +20,8 @@ pub fn listening(address: SocketAddr) {
 }
 
 /// The control interface or metrics are served.
-pub fn serving(what: &str, address: SocketAddr) {
-    info!(target: "triskel::node", what, %address, "serving {what} on http://{address}");
+pub fn serving(service: &str, address: SocketAddr) {
+    info!(target: "triskel::node", service, %address, "serving {service} on http://{address}");
 }
 
 /// A dial begins.

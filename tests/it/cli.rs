@@ -183,7 +183,7 @@ fn a_node_that_does_not_run_is_unwell() {
     ] {
         let (code, text) = refusal(&arguments);
         assert_eq!(code, 1, "{text}");
-        assert!(text.contains("no answer from 127.0.0.1:1"), "{text}");
+        assert!(text.contains("no node answers at 127.0.0.1:1"), "{text}");
     }
 }
 
