@@ -45,10 +45,12 @@ async fn main() -> std::io::Result<()> {
     if script == "busy" {
         std::process::exit(3);
     }
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
+    if std::env::args().any(|argument| argument == "--stop-with-stdin") {
+        std::thread::spawn(|| {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            std::process::exit(0);
+        });
+    }
     if script == "silent" {
         return std::future::pending().await;
     }
@@ -60,7 +62,9 @@ async fn main() -> std::io::Result<()> {
         started: Instant::now(),
         state: Mutex::default(),
     });
-    let listener = TcpListener::bind(("127.0.0.1", port(config.pointer("/rpc/port")))).await?;
+    let listen = config.pointer("/rpc/listen").and_then(Value::as_str);
+    let listen = listen.unwrap_or("127.0.0.1");
+    let listener = TcpListener::bind((listen, port(config.pointer("/rpc/port")))).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(serve(stream, Arc::clone(&node)));

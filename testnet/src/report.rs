@@ -136,7 +136,10 @@ impl Report {
             ("tip", Align::Left),
             ("digest", Align::Left),
             ("peers", Align::Right),
-            (&format!("mined {}", names.join("/")), Align::Right),
+            (
+                format!("mined {}", names.join("/")).trim_end(),
+                Align::Right,
+            ),
             ("balance (coins)", Align::Right),
         ]);
         for node in &self.nodes {

@@ -86,27 +86,39 @@ impl Docker {
         let network = format!("triskel-{}", plan.id);
         let label = format!("{RUN_LABEL}={}", plan.id);
         // The engine chooses the subnet: a fixed one collides with other runs.
-        docker(&["network", "create", "--label", &label, &network]).await?;
+        let create = ["network", "create", "--label", &label, &network];
+        self.launch(create.map(str::to_owned).to_vec(), None);
+        self.launched().await?;
         let permits = Arc::new(Semaphore::new(PARALLEL_STARTS));
         self.containers.clear();
         for node in 0..plan.nodes.len() {
             let arguments = self.run_arguments(plan, node, &network, &label)?;
-            let permits = Arc::clone(&permits);
             self.containers
                 .push(format!("{network}-{}", plan.nodes[node].name));
-            self.starting.spawn(async move {
-                let _permit = permits
-                    .acquire()
-                    .await
-                    .expect("nobody closes the semaphore");
-                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-                docker(&arguments).await.map(|_| ())
-            });
+            self.launch(arguments, Some(Arc::clone(&permits)));
         }
-        while let Some(started) = self.starting.join_next().await {
-            started.map_err(|error| BackendError(format!("docker: {error}")))??;
-        }
+        self.launched().await?;
         self.addresses().await
+    }
+
+    /// Lets a command run that makes something, whether or not somebody waits for its end.
+    fn launch(&mut self, arguments: Vec<String>, permits: Option<Arc<Semaphore>>) {
+        self.starting.spawn(async move {
+            let _permit = match &permits {
+                Some(permits) => permits.acquire().await.ok(),
+                None => None,
+            };
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            docker(&arguments).await.map(|_| ())
+        });
+    }
+
+    /// Waits for all commands that were launched; ends at the first that fails.
+    async fn launched(&mut self) -> Result<(), BackendError> {
+        while let Some(ended) = self.starting.join_next().await {
+            ended.map_err(|error| BackendError(format!("docker: {error}")))??;
+        }
+        Ok(())
     }
 
     fn run_arguments(
