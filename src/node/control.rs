@@ -11,10 +11,11 @@ use crate::protocol::chain::id::{AccountId, NodeKey, TransactionId};
 use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::SharedTransaction;
-use crate::protocol::chain::view::{Record, Tip};
+use crate::protocol::chain::view::{Fault, Record, Tip, View};
 use crate::protocol::machine::io::{Command, Direction};
 use crate::protocol::mempool::AdmissionError;
 
+use super::announce::Statistics;
 use super::store::Store;
 
 /// A running node, seen from beside: cheap to clone, valid until the node ends.
@@ -36,6 +37,24 @@ pub struct Control {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The way to the driver. Closed once the node ends.
     pub orders: mpsc::Sender<Order>,
+}
+
+impl Control {
+    /// What is shown every few seconds and on request.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or is closed.
+    pub fn statistics(&self) -> Result<Statistics, Fault> {
+        let snapshot = self.snapshot.borrow().clone();
+        Ok(Statistics {
+            blocks: snapshot.tip.number,
+            transactions: snapshot.tip.transactions,
+            balance: self.store.account(&self.miner)?.balance,
+            peers: snapshot.sessions.len(),
+            mempool: snapshot.mempool_transactions,
+        })
+    }
 }
 
 /// What a node publishes of itself.

@@ -1,6 +1,6 @@
 //! The chain: what blocks are, which rules they keep, and which of them is the tip.
 //!
-//! [`Chain::accept`] is the one way in. It reads through a [`View`](view::View) and writes into an overlay's batch alone.
+//! [`Chain::accept`] is the one way in. It reads through a [`View`] and writes into an overlay's batch alone.
 
 pub mod address;
 pub mod block;
@@ -155,7 +155,7 @@ impl Chain {
         let parent = self.selected_parent(block.heading(), overlay)?;
         let parent = parent.ok_or(Rejected::Orphan(id))?;
         let record = rules::place(&self.network, &parent, block.heading())?;
-        let ahead_ms = record.timestamp_ms.saturating_sub(wall_ms);
+        let ahead_ms = record.timestamp_ms().saturating_sub(wall_ms);
         if ahead_ms > self.network.params().max_future_ms {
             return Err(Rejected::Early { id, ahead_ms });
         }
@@ -181,7 +181,7 @@ impl Chain {
                 return Ok(None);
             };
             let better = |old: &Arc<Record>| {
-                ordering::is_better((parent.work, parent.id), (old.work, old.id))
+                ordering::is_better((parent.work, parent.id()), (old.work, old.id()))
             };
             if selected.as_ref().is_none_or(better) {
                 selected = Some(parent);

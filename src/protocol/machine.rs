@@ -1,3 +1,411 @@
 //! The state machine: one input, at one moment, to effects in the order in which they must be performed.
+//!
+//! ```text
+//!            facts                                  orders
+//!  driver ----------> Machine::handle -----------> driver
+//!           Input        |        ^      Outbox
+//!                        v        |
+//!                      sessions, discovery, sync, relay, mining   (this folder)
+//!                        |        ^
+//!                        v        |
+//!                      chain, mempool  <---- View (what is stored, read-only)
+//! ```
+//!
+//! All state has one owner. Sub-machines call each other directly; no events travel inside.
 
+mod addresses;
+mod discovery;
 pub mod io;
+mod known;
+mod mining;
+mod relay;
+pub mod serve;
+mod sessions;
+mod sync;
+mod timers;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use io::{Command, ConnId, Direction, Effect, Event, Input, Outbox, Reason, Request};
+pub use sessions::Session;
+use timers::{Timer, Timers};
+
+use crate::protocol::chain::Chain;
+use crate::protocol::chain::id::{AccountId, NodeKey, TransactionId};
+use crate::protocol::chain::params::Network;
+use crate::protocol::chain::view::{Fault, Overlay, View};
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::mempool::{Mempool, MempoolLimits};
+use crate::protocol::rng::Rng;
+use crate::protocol::time::Time;
+use crate::protocol::wire::limits::{
+    MAX_MEMPOOL_BYTES, MAX_MEMPOOL_PER_SENDER, MAX_MEMPOOL_TRANSACTIONS,
+};
+use crate::protocol::wire::message::{Message, Received};
+
+/// What a machine is told at its start. All times in milliseconds.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// The node's key.
+    pub key: NodeKey,
+    /// Who receives what this node mines.
+    pub miner: AccountId,
+    /// Where this node accepts connections; 0 if nowhere.
+    pub port: u16,
+    /// Program and version, for people.
+    pub agent: String,
+    /// Endpoints to which a connection is kept for ever.
+    pub peers: Vec<Endpoint>,
+    /// Names behind which peers are found.
+    pub seeds: Vec<Endpoint>,
+    /// Whether to mine from the start.
+    pub mining: bool,
+    /// Connections that this node opens by itself, the kept ones counted in.
+    pub target_outbound: usize,
+    /// Connections that this node lets others open.
+    pub max_inbound: usize,
+    /// Limits of the mempool.
+    pub mempool: MempoolLimits,
+    /// The time in which a handshake must end.
+    pub handshake_timeout_ms: u64,
+    /// The time between two signs of life that are asked for.
+    pub ping_interval_ms: u64,
+    /// The time without a sign of life after which a session ends.
+    pub silent_timeout_ms: u64,
+    /// The delay after the first failure of a dial.
+    pub retry_min_ms: u64,
+    /// The longest delay between two dials.
+    pub retry_max_ms: u64,
+    /// The time in which a peer that is synced from must make progress.
+    pub sync_timeout_ms: u64,
+    /// How long the miner's templates may lag behind the mempool.
+    pub template_delay_ms: u64,
+}
+
+impl Default for MachineConfig {
+    fn default() -> Self {
+        Self {
+            key: NodeKey::default(),
+            miner: AccountId::default(),
+            port: 0,
+            agent: concat!("triskel/", env!("CARGO_PKG_VERSION")).to_owned(),
+            peers: Vec::new(),
+            seeds: Vec::new(),
+            mining: true,
+            target_outbound: 8,
+            max_inbound: 64,
+            mempool: MempoolLimits {
+                transactions: MAX_MEMPOOL_TRANSACTIONS,
+                bytes: MAX_MEMPOOL_BYTES,
+                per_sender: MAX_MEMPOOL_PER_SENDER,
+                min_fee: 1,
+            },
+            handshake_timeout_ms: 3_000,
+            ping_interval_ms: 10_000,
+            silent_timeout_ms: 30_000,
+            retry_min_ms: 250,
+            retry_max_ms: 30_000,
+            sync_timeout_ms: 10_000,
+            template_delay_ms: 100,
+        }
+    }
+}
+
+/// A node without a world.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    config: MachineConfig,
+    network: Arc<Network>,
+    rng: Rng,
+    /// Names this run of the node in handshakes.
+    nonce: u64,
+    timers: Timers,
+    chain: Chain,
+    mempool: Mempool,
+    /// Submissions of this node's users that wait, and are kept on disk until they do not.
+    own: BTreeSet<TransactionId>,
+    orphans: relay::Orphans,
+    connections: sessions::Connections,
+    addresses: addresses::AddressBook,
+    /// Learned endpoints that are being dialled.
+    dialling: usize,
+    sync: sync::Sync,
+    mining: bool,
+    has_templates: bool,
+}
+
+impl Machine {
+    /// Resumes from what is stored; an empty store begins with genesis.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or contradicts itself.
+    pub fn new(
+        config: MachineConfig,
+        network: Arc<Network>,
+        seed: u64,
+        now: Time,
+        disk: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<Self, Fault> {
+        let mut turn = Turn::new(now, disk);
+        let mut rng = Rng::new(seed);
+        let mut machine = Self {
+            nonce: rng.next_u64(),
+            rng,
+            timers: Timers::default(),
+            chain: Chain::restore(Arc::clone(&network), &mut turn.overlay)?,
+            network,
+            mempool: Mempool::new(config.mempool),
+            own: BTreeSet::new(),
+            orphans: relay::Orphans::default(),
+            connections: sessions::Connections::default(),
+            addresses: addresses::AddressBook::default(),
+            dialling: 0,
+            sync: sync::Sync::default(),
+            mining: config.mining,
+            has_templates: false,
+            config,
+        };
+        machine.restore_pending(&mut turn)?;
+        for endpoint in machine.config.peers.clone() {
+            machine.keep(&mut turn, endpoint);
+        }
+        if !machine.config.seeds.is_empty() {
+            machine.timers.set(Timer::Seeds, now.monotonic_ms);
+        }
+        if machine.config.target_outbound > 0 {
+            machine.timers.set(Timer::Discover, now.monotonic_ms);
+        }
+        machine.refresh_templates(&turn, 0);
+        machine.run_timers(&mut turn)?;
+        turn.finish(out);
+        Ok(machine)
+    }
+
+    /// Takes in one fact. Orders are appended in the order in which they must be performed.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or contradicts itself: the node must end.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        input: Input,
+        disk: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let mut turn = Turn::new(now, disk);
+        match input {
+            Input::Wake => self.run_timers(&mut turn)?,
+            other => self.take_in(&mut turn, other)?,
+        }
+        turn.finish(out);
+        Ok(())
+    }
+
+    /// The moment on the monotonic clock at which the driver owes [`Input::Wake`], in milliseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.timers.next()
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The waiting transactions.
+    pub fn mempool(&self) -> &Mempool {
+        &self.mempool
+    }
+
+    /// The sessions that stand: connection, who opened it, the address at its other end.
+    pub fn sessions(
+        &self,
+    ) -> impl Iterator<Item = (ConnId, Direction, std::net::SocketAddr, &Session)> {
+        self.connections
+            .sessions()
+            .map(|(conn, connection, session)| {
+                (conn, connection.direction, connection.remote, session)
+            })
+    }
+
+    fn take_in(&mut self, turn: &mut Turn<'_>, input: Input) -> Result<(), Fault> {
+        match input {
+            Input::Connected {
+                conn,
+                dialled,
+                remote,
+            } => {
+                self.dialled(dialled.as_ref());
+                self.connected(turn, conn, dialled, remote);
+            }
+            Input::Refused { endpoint } => {
+                self.dialled(Some(&endpoint));
+                self.refused(turn, endpoint);
+            }
+            Input::Disconnected { conn } => self.remove(turn, conn, None),
+            Input::Message { conn, message } => self.receive(turn, conn, message)?,
+            Input::Malformed { conn, error } => {
+                self.disconnect(turn, conn, Reason::Fault(error.to_string()));
+            }
+            Input::Slow { conn } => self.disconnect(turn, conn, Reason::Slow),
+            Input::Resolved { addresses, .. } => self.learn(turn, addresses),
+            Input::Solved { block } => {
+                self.take_block(turn, block, io::Origin::Mined)?;
+            }
+            Input::Submitted {
+                ticket,
+                transaction,
+            } => self.submitted(turn, ticket, transaction)?,
+            Input::Command(command) => self.command(turn, command),
+            Input::Wake => {}
+        }
+        Ok(())
+    }
+
+    /// A dial has ended, one way or the other.
+    fn dialled(&mut self, endpoint: Option<&Endpoint>) {
+        if endpoint.is_some_and(|endpoint| !self.addresses.is_kept(endpoint)) {
+            self.dialling = self.dialling.saturating_sub(1);
+        }
+    }
+
+    fn receive(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        message: Received,
+    ) -> Result<(), Fault> {
+        if let Received::Hello(hello) = message {
+            return self.hello(turn, conn, hello);
+        }
+        // What was on its way when this node ended the connection is not answered.
+        if !self.connections.0.contains_key(&conn) {
+            return Ok(());
+        }
+        let Some(session) = self.connections.session(conn) else {
+            let fault = Reason::Fault("a message before the hello".to_owned());
+            self.disconnect(turn, conn, fault);
+            return Ok(());
+        };
+        session.heard_ms = turn.now.monotonic_ms;
+        match message {
+            Received::Hello(_) => Ok(()),
+            Received::Ping { nonce, claim } => self.pinged(turn, conn, nonce, claim),
+            Received::Pong { nonce, claim } => self.ponged(turn, conn, nonce, claim),
+            Received::RequestPeers => {
+                self.peers_requested(turn, conn);
+                Ok(())
+            }
+            Received::Peers(addresses) => {
+                self.learn(turn, addresses);
+                Ok(())
+            }
+            Received::NewBlock(block) => self.new_block(turn, conn, block),
+            Received::NewTransaction(transaction) => self.new_transaction(turn, conn, transaction),
+            Received::RequestBlocks { from_block, count } => {
+                let request = Request::Blocks { from_block, count };
+                turn.out.push(Effect::Serve { to: conn, request });
+                Ok(())
+            }
+            Received::RequestHeaders { locator } => {
+                let request = Request::Headers { locator };
+                turn.out.push(Effect::Serve { to: conn, request });
+                Ok(())
+            }
+            Received::Headers {
+                from_block,
+                headers,
+            } => self.headers(turn, conn, from_block, headers),
+            Received::Blocks { from_block, blocks } => self.blocks(turn, conn, from_block, blocks),
+        }
+    }
+
+    fn command(&mut self, turn: &mut Turn<'_>, command: Command) {
+        match command {
+            Command::Mine(mining) => self.set_mining(turn, mining),
+            Command::Connect(endpoint) => self.keep(turn, endpoint),
+            Command::Disconnect(key) => {
+                let connections: Vec<_> = self
+                    .connections
+                    .sessions()
+                    .filter(|(.., session)| session.key == key)
+                    .map(|(conn, connection, _)| (conn, connection.dialled.clone()))
+                    .collect();
+                for (conn, dialled) in connections {
+                    self.disconnect(turn, conn, Reason::Ordered);
+                    if let Some(endpoint) = dialled {
+                        self.addresses.forget(&endpoint);
+                        self.timers.cancel(&Timer::Dial(endpoint));
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_timers(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        while let Some(timer) = self.timers.due(turn.now.monotonic_ms) {
+            match timer {
+                Timer::Handshake(conn) => self.handshake_due(turn, conn),
+                Timer::Keepalive(conn) => self.keepalive_due(turn, conn),
+                Timer::Dial(endpoint) => self.dial_due(turn, endpoint),
+                Timer::Seeds => self.seeds_due(turn),
+                Timer::Discover => self.discover_due(turn),
+                Timer::Sync => self.sync_due(turn)?,
+                Timer::Template => self.template_due(turn)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One call of [`Machine::handle`]: the moment, the store with the changes so far, and the orders so far.
+struct Turn<'a> {
+    now: Time,
+    overlay: Overlay<'a>,
+    /// Orders that do not wait for the disk: somebody's block is passed on before it is stored.
+    out: Vec<Effect>,
+    /// Orders that do: what a user is told is on disk.
+    after: Vec<Effect>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(now: Time, disk: &'a dyn View) -> Self {
+        Self {
+            now,
+            overlay: Overlay::new(disk),
+            out: Vec::new(),
+            after: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, to: ConnId, message: Message) {
+        self.out.push(Effect::Send {
+            to: vec![to],
+            message,
+        });
+    }
+
+    fn send_all(&mut self, to: Vec<ConnId>, message: impl FnOnce() -> Message) {
+        if !to.is_empty() {
+            self.out.push(Effect::Send {
+                to,
+                message: message(),
+            });
+        }
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.out.push(Effect::Notify(event));
+    }
+
+    fn finish(self, out: &mut Outbox) {
+        out.0.extend(self.out);
+        if !self.overlay.batch.is_empty() {
+            out.push(Effect::Persist(self.overlay.batch));
+        }
+        out.0.extend(self.after);
+    }
+}

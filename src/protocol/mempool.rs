@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::chain::id::{AccountId, TransactionId};
 use crate::protocol::chain::ledger::Account;
-use crate::protocol::chain::transaction::{SharedTransaction, TRANSACTION_BYTES};
+use crate::protocol::chain::transaction::{SharedTransaction, TRANSACTION_BYTES, Transfer};
 
 /// How much a mempool holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +46,11 @@ pub enum AdmissionError {
         limit: usize,
     },
     /// The account cannot pay it beside what it already has waiting.
-    #[error("the account holds {balance} units, this and what waits before it cost {cost}")]
+    #[error("the account holds {balance} units, this and what waits beside it cost {cost}")]
     Balance {
         /// Of the account.
         balance: u64,
-        /// Of the transaction and those of lower nonces.
+        /// Of the transaction and the others that wait, less the one that it would replace.
         cost: u128,
     },
     /// The fee is below the least.
@@ -200,7 +200,7 @@ impl Mempool {
             admitted.removed.push(old);
         } else {
             while self.is_full() {
-                admitted.removed.extend(self.make_room(transfer.fee)?);
+                admitted.removed.extend(self.make_room(&transfer)?);
             }
         }
         self.by_id.insert(id, (transfer.sender, transfer.nonce));
@@ -225,16 +225,16 @@ impl Mempool {
         if nonce - next >= limit as u64 {
             return Err(AdmissionError::Ahead { nonce, next, limit });
         }
-        let cost = |transfer: &crate::protocol::chain::transaction::Transfer| {
-            u128::from(transfer.amount) + u128::from(transfer.fee)
-        };
-        let before: u128 = self.senders.get(&transfer.sender).map_or(0, |waiting| {
+        let cost = |transfer: &Transfer| u128::from(transfer.amount) + u128::from(transfer.fee);
+        // Higher nonces count as well: else one balance, behind a gap that is never filled, offers its fees many times over.
+        let beside: u128 = self.senders.get(&transfer.sender).map_or(0, |waiting| {
             waiting
-                .range(next..nonce)
+                .range(next..)
+                .filter(|(other, _)| **other != nonce)
                 .map(|(_, transaction)| cost(transaction.transfer()))
                 .sum()
         });
-        let cost = before + cost(transfer);
+        let cost = beside + cost(transfer);
         if cost > u128::from(account.balance) {
             return Err(AdmissionError::Balance {
                 balance: account.balance,
@@ -253,15 +253,17 @@ impl Mempool {
             || self.bytes() + TRANSACTION_BYTES > self.limits.bytes
     }
 
-    /// Evicts the transaction of the lowest fee and what its sender has waiting behind it, if `fee` is higher.
-    fn make_room(&mut self, fee: u64) -> Result<Vec<TransactionId>, AdmissionError> {
+    /// Evicts the transaction of the lowest fee and what its sender has waiting behind it, if `newcomer` pays more.
+    fn make_room(&mut self, newcomer: &Transfer) -> Result<Vec<TransactionId>, AdmissionError> {
         let Some((lowest, std::cmp::Reverse(id))) = self.by_fee.first().copied() else {
             return Err(AdmissionError::Full { lowest: u64::MAX });
         };
-        if fee <= lowest {
+        let (sender, nonce) = self.by_id[&id];
+        // What would be evicted comes before the newcomer, which could then never be applied.
+        let is_needed = sender == newcomer.sender && nonce < newcomer.nonce;
+        if newcomer.fee <= lowest || is_needed {
             return Err(AdmissionError::Full { lowest });
         }
-        let (sender, nonce) = self.by_id[&id];
         let behind: Vec<_> = self.senders[&sender]
             .range(nonce..)
             .map(|(_, transaction)| transaction.id())

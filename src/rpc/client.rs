@@ -1,96 +1,192 @@
-//! A client for the control interface.
+//! A client for the control interface, and for the pages beside it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::CONTENT_TYPE;
-use hyper::{Request, Uri};
+use hyper::{Method as HttpMethod, Request, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Method;
 
-/// Speaks to one node. Connections are kept and used again.
-#[derive(Clone, Debug)]
-pub struct Client {
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
-    uri: Uri,
-}
+/// The longest answer that is read: 2,000 headers are below 2 MB.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// Why a call has no answer.
-#[derive(Debug, thiserror::Error)]
+/// How long an answer is waited for, unless told otherwise. One that waits for the disk takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// The node answered with an error.
-    #[error("{message} (code {code})")]
-    Rpc {
+    /// Nobody answers there.
+    #[error("no node answers at {address}: {reason}")]
+    Unreachable {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        reason: String,
+    },
+    /// The answer did not come in time.
+    #[error("the node at {address} did not answer within {timeout_ms} ms")]
+    Timeout {
+        /// Where.
+        address: SocketAddr,
+        /// The time that it had.
+        timeout_ms: u64,
+    },
+    /// The node refuses.
+    #[error("{message}")]
+    Refused {
         /// See [`super::code`].
         code: i32,
-        /// For people.
+        /// Why.
         message: String,
     },
-    /// The node cannot be reached.
-    #[error("{0}")]
-    Connect(#[from] legacy::Error),
-    /// The connection broke.
-    #[error("{0}")]
-    Broken(#[from] hyper::Error),
-    /// What came is no answer.
-    #[error("not an answer: {0}")]
-    Malformed(#[from] serde_json::Error),
+    /// What came back is not an answer.
+    #[error("the answer of {address} is none: {reason}")]
+    Malformed {
+        /// Where.
+        address: SocketAddr,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
-#[derive(Serialize)]
-struct Call<'a, M> {
-    jsonrpc: &'a str,
-    id: u32,
-    method: &'a str,
-    params: &'a M,
+/// Asks one node. Cheap to clone; connections are kept and shared.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: SocketAddr,
+    timeout: Duration,
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
+/// What JSON-RPC 2.0 answers.
 #[derive(Deserialize)]
-struct Answer {
+struct Response {
     #[serde(default)]
-    result: serde_json::Value,
-    error: Option<Failure>,
+    result: Value,
+    error: Option<Refusal>,
 }
 
 #[derive(Deserialize)]
-struct Failure {
+struct Refusal {
     code: i32,
     message: String,
 }
 
 impl Client {
-    /// A client for the node whose control interface is at `address`.
+    /// A client of the node whose control interface listens at `address`. Nothing is sent yet.
     pub fn new(address: SocketAddr) -> Self {
-        let uri = format!("http://{address}/");
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
         Self {
-            http: legacy::Client::builder(TokioExecutor::new()).build_http(),
-            uri: uri.parse().expect("an address makes a URI"),
+            address,
+            timeout: TIMEOUT,
+            http,
         }
     }
 
+    /// The same client, waiting this long for an answer.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Calls a method.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers, not in time, not with sense, or with a refusal.
     pub async fn call<M: Method>(&self, method: M) -> Result<M::Answer, ClientError> {
-        let call = Call {
-            jsonrpc: "2.0",
-            id: 1,
-            method: M::NAME,
-            params: &method,
+        let params = serde_json::to_value(&method).map_err(|error| self.malformed(error))?;
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": M::NAME, "params": params });
+        let (_, body) = self
+            .send(HttpMethod::POST, "/", request.to_string())
+            .await?;
+        let response: Response =
+            serde_json::from_slice(&body).map_err(|error| self.malformed(error))?;
+        if let Some(Refusal { code, message }) = response.error {
+            return Err(ClientError::Refused { code, message });
+        }
+        serde_json::from_value(response.result).map_err(|error| self.malformed(error))
+    }
+
+    /// Gets a page, as `/health` or `/metrics`: the status and the text.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers, not in time, or not with text.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), ClientError> {
+        let (status, body) = self.send(HttpMethod::GET, path, String::new()).await?;
+        let text = String::from_utf8(body.to_vec()).map_err(|error| self.malformed(error))?;
+        Ok((status.as_u16(), text))
+    }
+
+    async fn send(
+        &self,
+        method: HttpMethod,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address))
+            .header("content-type", "application/json")
+            .body(Full::from(body))
+            .map_err(|error| self.malformed(error))?;
+        let exchange = async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| self.unreachable(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+                .collect()
+                .await;
+            match body {
+                Ok(body) => Ok((status, body.to_bytes())),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(self.malformed("it is too long"))
+                }
+                Err(error) => Err(self.unreachable(error.as_ref())),
+            }
         };
-        let request = Request::post(self.uri.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(serde_json::to_vec(&call)?))
-            .expect("a method, a URI and a header make a request");
-        let response = self.http.request(request).await?;
-        let bytes = response.into_body().collect().await?.to_bytes();
-        let answer: Answer = serde_json::from_slice(&bytes)?;
-        match answer.error {
-            Some(Failure { code, message }) => Err(ClientError::Rpc { code, message }),
-            None => Ok(serde_json::from_value(answer.result)?),
+        let late = |_| ClientError::Timeout {
+            address: self.address,
+            timeout_ms: self.timeout.as_millis() as u64,
+        };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .map_err(late)?
+    }
+
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
+        // The innermost reason is the one that says something: "Connection refused".
+        let mut innermost = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        ClientError::Unreachable {
+            address: self.address,
+            reason: innermost.to_string(),
+        }
+    }
+
+    fn malformed(&self, reason: impl ToString) -> ClientError {
+        ClientError::Malformed {
+            address: self.address,
+            reason: reason.to_string(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The nodes of a run, as the stages see them: a few questions and orders, the same whatever the nodes are.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -18,14 +18,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub enum Access {
     /// Through its control interface.
-    Rpc(Arc<Client>),
+    Rpc(Client),
 }
 
 /// Why a node did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// No answer came.
-    #[error("no answer: {0}")]
+    #[error("{0}")]
     Silent(String),
     /// It does not know what was asked for.
     #[error("{0}")]
@@ -50,6 +50,11 @@ pub enum TransactionState {
 }
 
 impl Access {
+    /// The way to the node whose control interface is at `address`.
+    pub fn rpc(address: SocketAddr) -> Self {
+        Self::Rpc(Client::new(address).with_timeout(ANSWER_TIMEOUT))
+    }
+
     /// How the node is.
     pub async fn status(&self) -> Result<Status, CallError> {
         self.call(rpc::GetStatus {}).await
@@ -84,22 +89,22 @@ impl Access {
 
     async fn call<M: Method>(&self, method: M) -> Result<M::Answer, CallError> {
         let Self::Rpc(client) = self;
-        match tokio::time::timeout(ANSWER_TIMEOUT, client.call(method)).await {
-            Ok(answer) => answer.map_err(CallError::from),
-            Err(_) => Err(CallError::Silent(format!("within {ANSWER_TIMEOUT:?}"))),
-        }
+        Ok(client.call(method).await?)
     }
 }
 
 impl From<ClientError> for CallError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Rpc { code, message } => match code {
+            ClientError::Refused { code, message } => match code {
                 code::NOT_FOUND => Self::NotFound(message),
                 code::REFUSED => Self::Refused(message),
                 _ => Self::Failed(format!("error {code}: {message}")),
             },
-            other => Self::Silent(other.to_string()),
+            ClientError::Malformed { .. } => Self::Failed(error.to_string()),
+            ClientError::Unreachable { .. } | ClientError::Timeout { .. } => {
+                Self::Silent(error.to_string())
+            }
         }
     }
 }

@@ -1,4 +1,9 @@
 //! The program from outside: what it prints, how it exits, what it leaves.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "the bans are for the protocol, and a test may panic anywhere"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,1 +1,18 @@
 //! The integration tests: one crate, one module a subject.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod bits;
+mod chain;
+mod codec;
+mod crash;
+mod examples;
+mod frames;
+mod ledger;
+mod memory;
+mod mempool;
+mod node;
+mod sim;
+mod spec;
+mod tidy;
+mod vectors;

@@ -44,10 +44,15 @@ pub fn decode(prefix: &str, text: &str) -> Result<AccountId, AddressError> {
         });
     }
     let bytes: Vec<u8> = checked.byte_iter().collect();
-    bytes
+    let account = bytes
         .try_into()
         .map(AccountId)
-        .map_err(|_| malformed("not 32 bytes"))
+        .map_err(|_| malformed("not 32 bytes"))?;
+    // 52 digits hold four bits more than 32 bytes; unless they must be zero, an account has sixteen addresses.
+    if !text.eq_ignore_ascii_case(&encode(prefix, &account)) {
+        return Err(malformed("its last digit holds bits that mean nothing"));
+    }
+    Ok(account)
 }
 
 /// Whether `prefix` can start an address: 1 to 16 lower-case letters and digits.

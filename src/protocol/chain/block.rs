@@ -111,7 +111,7 @@ impl Header {
         let stream = reader.u8()?;
         let stream = *Stream::ALL
             .get(usize::from(stream))
-            .ok_or(CodecError::Unknown {
+            .ok_or_else(|| CodecError::Unknown {
                 what: "stream",
                 value: stream.into(),
             })?;
@@ -188,6 +188,14 @@ impl Heading {
         let heading = Self::read(&mut reader)?;
         reader.finish()?;
         heading.check(network)?;
+        Ok(heading)
+    }
+
+    /// Reads canonical bytes that this node has checked before it stored them.
+    pub fn decode_checked_before(bytes: &[u8]) -> Result<Self, BlockError> {
+        let mut reader = Reader::new(bytes);
+        let heading = Self::read(&mut reader)?;
+        reader.finish()?;
         Ok(heading)
     }
 

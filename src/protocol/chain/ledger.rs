@@ -86,7 +86,6 @@ pub fn apply(
             .batch
             .transactions
             .insert(transaction.id(), Some(location));
-        overlay.batch.pending.insert(transaction.id(), None);
     }
     let stream = network.stream(block.header().stream);
     let reward = stream

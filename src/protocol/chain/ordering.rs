@@ -29,12 +29,12 @@ pub fn route(view: &dyn View, from: &BlockId, to: &BlockId) -> Result<Route, Fau
     let mut old = stored(view, from)?;
     let mut new = stored(view, to)?;
     let mut route = Route::default();
-    while old.id != new.id {
+    while old.id() != new.id() {
         if new.number >= old.number {
-            route.apply.push(new.id);
+            route.apply.push(new.id());
             new = stored(view, &new.selected_parent)?;
         } else {
-            route.undo.push(old.id);
+            route.undo.push(old.id());
             old = stored(view, &old.selected_parent)?;
         }
     }

@@ -34,7 +34,7 @@ pub struct StreamParams {
     pub algorithm: Algorithm,
     /// The wanted time between two blocks of the stream, in milliseconds. At least 1.
     pub interval_ms: u64,
-    /// The delay that doubles the target (ASERT), in milliseconds. At least 1.
+    /// The delay that doubles the target (ASERT), in milliseconds. At least the interval.
     pub half_life_ms: u64,
     /// The first target, in compact form.
     pub initial_bits: u32,
@@ -371,12 +371,14 @@ fn check(params: &Params) -> Result<(), ParamsError> {
             stream.interval_ms,
             "1 ms to a year",
         )?;
+        // ASERT counts a gap for four half-lives at most. Were those less than an interval, most gaps would be cut, and targets
+        // would fall for ever.
         let half_life = stream.half_life_ms;
         ensure(
-            range.contains(&half_life),
+            (stream.interval_ms..=YEAR_MS).contains(&half_life),
             "half_life_ms",
             half_life,
-            "1 ms to a year",
+            "interval_ms to a year",
         )?;
         let transactions = stream.max_transactions;
         let fits = transactions as usize <= MAX_TRANSACTIONS;

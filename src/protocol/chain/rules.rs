@@ -1,7 +1,5 @@
 //! The rules that need a block's ancestors, but neither its body nor the accounts.
 
-use std::sync::Arc;
-
 use super::block::{Heading, Stream};
 use super::id::BlockId;
 use super::params::Network;
@@ -53,10 +51,7 @@ pub fn next_target(network: &Network, parent: &Record, stream: Stream) -> Option
 pub fn genesis_record(network: &Network) -> Record {
     let genesis = network.genesis();
     Record {
-        id: genesis.id(),
-        stream: genesis.header().stream,
-        timestamp_ms: genesis.header().timestamp_ms,
-        parents: Vec::new(),
+        heading: genesis.heading().clone(),
         selected_parent: genesis.id(),
         number: 0,
         work: Work::ZERO,
@@ -66,17 +61,13 @@ pub fn genesis_record(network: &Network) -> Record {
 }
 
 /// Checks a header against its selected parent and finds its place.
-pub fn place(
-    network: &Network,
-    parent: &Arc<Record>,
-    heading: &Heading,
-) -> Result<Record, HeaderError> {
+pub fn place(network: &Network, parent: &Record, heading: &Heading) -> Result<Record, HeaderError> {
     let (id, header) = (heading.id(), heading.header());
     if parent.invalid {
         return Err(HeaderError::InvalidAncestor(id));
     }
-    if header.timestamp_ms <= parent.timestamp_ms {
-        let (timestamp_ms, parent_ms) = (header.timestamp_ms, parent.timestamp_ms);
+    if header.timestamp_ms <= parent.timestamp_ms() {
+        let (timestamp_ms, parent_ms) = (header.timestamp_ms, parent.timestamp_ms());
         return Err(HeaderError::NotAfterParent {
             id,
             timestamp_ms,
@@ -93,11 +84,8 @@ pub fn place(
         });
     }
     Ok(Record {
-        id,
-        stream: header.stream,
-        timestamp_ms: header.timestamp_ms,
-        parents: heading.parents().to_vec(),
-        selected_parent: parent.id,
+        heading: heading.clone(),
+        selected_parent: parent.id(),
         number: parent.number + 1,
         work: parent.work + block_work(network, heading),
         streams: progress(network, parent, heading),
@@ -120,7 +108,7 @@ fn progress(network: &Network, parent: &Record, heading: &Heading) -> [Progress;
     let gap_ms = if parent.number == 0 {
         0
     } else {
-        header.timestamp_ms - parent.timestamp_ms
+        header.timestamp_ms - parent.timestamp_ms()
     };
     let mut streams = parent.streams;
     for (stream, rules) in network.streams() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::block::{Block, Stream};
+use super::block::{Block, Heading, Stream};
 use super::digest::Accumulator;
 use super::id::{AccountId, BlockId, TransactionId};
 use super::ledger::{Account, Undo};
@@ -39,14 +39,8 @@ pub struct Progress {
 /// A block's place: everything that children need to know of it without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The block's id.
-    pub id: BlockId,
-    /// The block's stream.
-    pub stream: Stream,
-    /// When the block says it was found, in milliseconds since 1970-01-01 UTC.
-    pub timestamp_ms: u64,
-    /// The parents.
-    pub parents: Vec<BlockId>,
+    /// Header, id and parents.
+    pub heading: Heading,
     /// Which of the parents the block continues. Genesis names itself.
     pub selected_parent: BlockId,
     /// The position in the order; genesis is 0.
@@ -57,6 +51,23 @@ pub struct Record {
     pub streams: [Progress; 3],
     /// Found wrong when it was executed: neither it nor a descendant is ever selected.
     pub invalid: bool,
+}
+
+impl Record {
+    /// The block's id.
+    pub fn id(&self) -> BlockId {
+        self.heading.id()
+    }
+
+    /// The block's stream.
+    pub fn stream(&self) -> Stream {
+        self.heading.header().stream
+    }
+
+    /// When the block says it was found, in milliseconds since 1970-01-01 UTC.
+    pub fn timestamp_ms(&self) -> u64 {
+        self.heading.header().timestamp_ms
+    }
 }
 
 /// The block that the node takes for the best, and the state after it.
@@ -148,7 +159,7 @@ impl Batch {
         self.undo.append(&mut later.undo);
         self.transactions.append(&mut later.transactions);
         self.pending.append(&mut later.pending);
-        self.tip = later.tip.or(self.tip.take());
+        self.tip = later.tip.or_else(|| self.tip.take());
     }
 }
 

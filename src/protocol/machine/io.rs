@@ -139,9 +139,6 @@ pub enum Reason {
     /// The peer broke the rules in a way that it cannot deny.
     #[error("the peer broke the rules: {0}")]
     Fault(String),
-    /// The peer broke the rules a short while ago.
-    #[error("the peer is barred for a fault")]
-    Barred,
 }
 
 impl Reason {
@@ -158,7 +155,6 @@ impl Reason {
             Self::OtherVersion(_) => "other_version",
             Self::Ordered => "ordered",
             Self::Fault(_) => "fault",
-            Self::Barred => "barred",
         }
     }
 }

@@ -1,20 +1,23 @@
 //! Frames: `[4 bytes: length, big-endian][message, bincode]`.
 
-use super::limits::{MAX_DECODED, MAX_FRAME, MAX_FRAME_BEFORE_HANDSHAKE};
+use super::limits::{
+    MAX_DECODED, MAX_DECODED_BEFORE_HANDSHAKE, MAX_FRAME, MAX_FRAME_BEFORE_HANDSHAKE,
+    MAX_MESSAGE_BYTES,
+};
 use super::message::{Message, MessageError};
 
 /// Bytes of the length prefix.
 pub const PREFIX_BYTES: usize = 4;
 
 /// bincode's legacy form: little-endian integers of fixed width, lengths of 8 bytes, variants of 4.
-const fn encoding() -> impl bincode::config::Config {
-    bincode::config::legacy().with_limit::<MAX_DECODED>()
+const fn encoding<const LIMIT: usize>() -> impl bincode::config::Config {
+    bincode::config::legacy().with_limit::<LIMIT>()
 }
 
 /// The frame of a message, prefix included.
 pub fn encode(message: &Message) -> Vec<u8> {
     let mut frame = vec![0; PREFIX_BYTES];
-    let body = bincode::encode_to_vec(message, encoding())
+    let body = bincode::encode_to_vec(message, encoding::<MAX_DECODED>())
         .expect("messages hold numbers, bytes and lists of them, all of which can be encoded");
     frame.extend_from_slice(&body);
     let length = u32::try_from(body.len()).expect("messages are built below the cap of a frame");
@@ -24,8 +27,13 @@ pub fn encode(message: &Message) -> Vec<u8> {
 
 /// The message of a frame's body, which must be all of it.
 pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
-    let (message, read) = bincode::decode_from_slice(body, encoding())
-        .map_err(|error| MessageError::Encoding(error.to_string()))?;
+    // A short frame may announce long lists, for which bincode makes room before it reads them.
+    let (message, read) = if body.len() <= MAX_FRAME_BEFORE_HANDSHAKE {
+        bincode::decode_from_slice(body, encoding::<MAX_DECODED_BEFORE_HANDSHAKE>())
+    } else {
+        bincode::decode_from_slice(body, encoding::<MAX_DECODED>())
+    }
+    .map_err(|error| MessageError::Encoding(error.to_string()))?;
     if read != body.len() {
         return Err(MessageError::Trailing(body.len() - read));
     }
@@ -55,8 +63,8 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next message, if all of its frame has arrived. An error is final: the stream cannot be read any further.
-    pub fn next(&mut self) -> Result<Option<Message>, MessageError> {
+    /// The next message and the size of its frame, if all of it has arrived. An error is final: the stream cannot be read further.
+    pub fn next_message(&mut self) -> Result<Option<(Message, usize)>, MessageError> {
         let pending = &self.buffer[self.start..];
         let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
@@ -66,6 +74,10 @@ impl Decoder {
             MAX_FRAME
         } else {
             MAX_FRAME_BEFORE_HANDSHAKE
+        };
+        let limit = match rest.first_chunk() {
+            Some(kind) => limit.min(most_bytes(u32::from_le_bytes(*kind))?),
+            None => limit,
         };
         if length > limit {
             return Err(MessageError::TooLong { length, limit });
@@ -81,8 +93,14 @@ impl Decoder {
             self.buffer.shrink_to(IDLE_BUFFER_BYTES);
             self.start = 0;
         }
-        Ok(Some(message))
+        Ok(Some((message, PREFIX_BYTES + length)))
     }
+}
+
+/// The cap of a message's kind, which stands first in its frame.
+fn most_bytes(kind: u32) -> Result<usize, MessageError> {
+    let limit = MAX_MESSAGE_BYTES.get(kind as usize).copied();
+    limit.ok_or_else(|| MessageError::Encoding(format!("there is no message of kind {kind}")))
 }
 
 /// What an idle connection keeps for the next frame.

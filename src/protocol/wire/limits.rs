@@ -4,8 +4,9 @@
 //! (btcd fell off the chain twice in 2022 over the opposite).
 
 use crate::protocol::chain::block::{HEADER_BYTES, MAX_BLOCK_BYTES, MAX_PARENTS};
+use crate::protocol::chain::transaction::TRANSACTION_BYTES;
 
-/// Bytes of a frame before the handshake has ended: a `Hello` is below 300.
+/// Bytes of a frame before the handshake has ended: a `Hello` has at most 234.
 pub const MAX_FRAME_BEFORE_HANDSHAKE: usize = 1_024;
 
 /// Bytes of the blocks in one `Blocks`: at least one block of any size, and enough small ones to fill a round trip.
@@ -33,12 +34,35 @@ pub const MAX_PEERS: usize = 64;
 /// Bytes of the user agent in a `Hello`: shown to people, never used as a label.
 pub const MAX_AGENT_BYTES: usize = 64;
 
-/// Bytes of a frame: the largest message is `Blocks`, whose entries cost 8 bytes of length each, behind a variant of 4.
-pub const MAX_FRAME: usize = MAX_BLOCKS_BYTES + 8 * MAX_BLOCKS + 64;
+/// Bytes of a claim: work, tip, number.
+const CLAIM_BYTES: usize = 32 + 32 + 8;
 
-/// What bincode may allocate for one message. It counts sizes in memory, which exceed those on the wire by the fat pointers of
-/// the entries; eight times a frame's cap would already be 17 MiB, and 2 MiB beside the frame hold 80,000 pointers.
-pub const MAX_DECODED: usize = MAX_FRAME + (2 << 20);
+/// Bytes of a message by its kind, in the order of [`Message`](super::message::Message): what the largest honest one takes.
+///
+/// So the first eight bytes of a frame tell whether the rest of it is worth holding. A variant costs 4 bytes, a length 8.
+pub const MAX_MESSAGE_BYTES: [usize; 11] = [
+    4 + 4 + 32 + 32 + 8 + 2 + CLAIM_BYTES + 8 + 8 + MAX_AGENT_BYTES,
+    4 + 8 + CLAIM_BYTES,
+    4 + 8 + CLAIM_BYTES,
+    4,
+    4 + 8 + 18 * MAX_PEERS,
+    4 + 8 + MAX_BLOCK_BYTES,
+    4 + 8 + TRANSACTION_BYTES,
+    4 + 8 + 4,
+    MAX_FRAME,
+    4 + 8 + 32 * MAX_LOCATOR,
+    4 + 8 + 8 + (8 + MAX_HEADING_BYTES) * MAX_HEADERS,
+];
+
+/// Bytes of a frame: the largest message is `Blocks`, whose entries cost 8 bytes of length each, behind variant, number and count.
+pub const MAX_FRAME: usize = 4 + 8 + 8 + MAX_BLOCKS_BYTES + 8 * MAX_BLOCKS;
+
+/// What bincode may allocate for one message. It counts what entries take in memory: at most 24 bytes for a list of bytes, whose
+/// length alone takes 8 on the wire. The headers of a full `Headers` need 48 kB more than their frame, so 64 KiB are enough.
+pub const MAX_DECODED: usize = MAX_FRAME + (64 << 10);
+
+/// The same for a frame that is allowed before the handshake. Three times its bytes are the most that lists can need (24 for 8).
+pub const MAX_DECODED_BEFORE_HANDSHAKE: usize = 3 * MAX_FRAME_BEFORE_HANDSHAKE;
 
 /// Addresses that a node remembers: a small network whole, a large one well sampled.
 pub const MAX_ADDRESS_BOOK: usize = 1_024;
@@ -47,7 +71,7 @@ pub const MAX_ADDRESS_BOOK: usize = 1_024;
 pub const MAX_KNOWN_BLOCKS: usize = 1_024;
 
 /// Ids of transactions that a node remembers to be known to a peer: a few blocks' worth.
-pub const MAX_KNOWN_TRANSACTIONS: usize = 16_384;
+pub const MAX_KNOWN_TRANSACTIONS: usize = 4_096;
 
 /// Blocks whose parents are unknown: they bridge the moments in which a parent overtakes its child, no more.
 pub const MAX_ORPHANS: usize = 128;
@@ -70,6 +94,3 @@ pub const MAX_MEMPOOL_PER_SENDER: usize = 4_096;
 
 /// Transactions that a node sends a peer when they meet: what a user submitted while they were apart gets through.
 pub const MAX_GREETING_TRANSACTIONS: usize = 2_000;
-
-/// Peers barred at one time for provable faults; the oldest entry makes room.
-pub const MAX_BARRED: usize = 1_024;

@@ -294,3 +294,10 @@ pub enum Received {
         headers: Vec<Heading>,
     },
 }
+
+impl Received {
+    /// Whether blocks are inside, whose applying takes time.
+    pub fn has_blocks(&self) -> bool {
+        matches!(self, Self::NewBlock(_) | Self::Blocks { .. })
+    }
+}

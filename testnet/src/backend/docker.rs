@@ -10,7 +10,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use triskel::rpc::client::Client;
 
 use super::{BackendError, Ended, repository_root};
 use crate::journal;
@@ -184,7 +183,7 @@ impl Docker {
             let port = line.split_whitespace().next();
             let port = port.and_then(|port| port.parse().ok()).unwrap_or_default();
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            Access::Rpc(Arc::new(Client::new(address)))
+            Access::rpc(address)
         };
         Ok(self.containers.iter().map(access).collect())
     }

@@ -4,11 +4,9 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::{Child, ChildStdin, Command};
-use triskel::rpc::client::Client;
 
 use super::{BackendError, Ended};
 use crate::journal;
@@ -82,7 +80,7 @@ impl Process {
             drop(ports);
             self.nodes.push(self.spawn(plan, node, place)?);
             let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, place.rpc_port));
-            nodes.push(Access::Rpc(Arc::new(Client::new(rpc))));
+            nodes.push(Access::rpc(rpc));
         }
         Ok(nodes)
     }

@@ -1,0 +1,251 @@
+//! What a node says: plain lines for people, the same facts as fields for programs.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use tracing::{debug, info, warn};
+
+use crate::protocol::chain::block::Block;
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::machine::io::{Direction, Event, Origin};
+
+use super::coins;
+
+/// The target of the one event that every change of the tip is.
+pub const TIP_TARGET: &str = "triskel::tip";
+
+/// The node accepts peers.
+pub fn listening(address: SocketAddr) {
+    info!(target: "triskel::peer", %address, "listening on {address}");
+}
+
+/// The control interface or metrics are served.
+pub fn serving(what: &str, address: SocketAddr) {
+    info!(target: "triskel::node", what, %address, "serving {what} on http://{address}");
+}
+
+/// A dial begins.
+pub fn connecting(endpoint: &Endpoint) {
+    info!(target: "triskel::peer", %endpoint, "connecting to {endpoint}");
+}
+
+/// A dial has succeeded; the handshake follows.
+pub fn connected(endpoint: &Endpoint) {
+    info!(target: "triskel::peer", %endpoint, "connected to {endpoint}");
+}
+
+/// The miner starts.
+pub fn mining_started(address: &str) {
+    info!(target: "triskel::miner", address, "mining started, rewards go to {address}");
+}
+
+/// The miner stops.
+pub fn mining_stopped() {
+    info!(target: "triskel::miner", "mining stopped");
+}
+
+/// Says what the machine reports.
+pub fn announce(event: &Event) {
+    match event {
+        Event::PeerJoined { .. }
+        | Event::PeerLeft { .. }
+        | Event::HandshakeFailed { .. }
+        | Event::DialFailed { .. } => announce_peer(event),
+        Event::BlockAccepted { .. } | Event::BlockRejected { .. } => announce_block(event),
+        Event::TipChanged { .. } => announce_tip(event),
+        Event::TransactionAdmitted { id, own } => {
+            debug!(target: "triskel::mempool", transaction = %id, own, "transaction {id:.12} waits for a block");
+        }
+        Event::TransactionRefused { label } => {
+            debug!(target: "triskel::mempool", reason = label, "transaction refused: {label}");
+        }
+        Event::Sync { remaining: 0, from } => {
+            info!(target: "triskel::sync", from = %from, remaining = 0, "synchronised with {from:.12}");
+        }
+        Event::Sync { remaining, from } => {
+            info!(
+                target: "triskel::sync", from = %from, remaining,
+                "fetching blocks from {from:.12}: {remaining} to go"
+            );
+        }
+    }
+}
+
+fn announce_peer(event: &Event) {
+    match event {
+        Event::PeerJoined {
+            key,
+            direction,
+            remote,
+            handshake_ms,
+            ..
+        } => {
+            let direction = match direction {
+                Direction::Inbound => "inbound",
+                Direction::Outbound => "outbound",
+            };
+            info!(
+                target: "triskel::peer", peer = %key, direction, remote = %remote, handshake_ms,
+                "new peer {key:.12} ({direction}, {remote})"
+            );
+        }
+        Event::PeerLeft { key, reason, .. } => {
+            let label = reason.as_ref().map_or("remote", |reason| reason.label());
+            let reason = reason.as_ref().map(ToString::to_string);
+            let text = reason
+                .as_deref()
+                .unwrap_or("the peer closed the connection");
+            info!(target: "triskel::peer", peer = %key, reason = label, "peer {key:.12} left: {text}");
+        }
+        Event::HandshakeFailed { remote, reason, .. } => {
+            let label = reason.as_ref().map_or("remote", |reason| reason.label());
+            let reason = reason.as_ref().map(ToString::to_string);
+            let text = reason
+                .as_deref()
+                .unwrap_or("the peer closed the connection");
+            info!(target: "triskel::peer", remote = %remote, reason = label, "no session with {remote}: {text}");
+        }
+        Event::DialFailed { endpoint, retry_ms } => {
+            let delay = Delay(*retry_ms);
+            info!(
+                target: "triskel::peer", endpoint = %endpoint, retry_ms,
+                "{endpoint} is unreachable, next attempt in {delay}"
+            );
+        }
+        _ => {}
+    }
+}
+
+fn announce_block(event: &Event) {
+    match event {
+        Event::BlockAccepted {
+            block,
+            number,
+            origin,
+            reward,
+            age_ms,
+        } => announce_accepted(block, *number, origin, *reward, *age_ms),
+        Event::BlockRejected {
+            id,
+            stream,
+            origin,
+            label,
+            reason,
+        } => {
+            let origin_label = origin.label();
+            warn!(
+                target: "triskel::block", block = %id, stream = %stream, origin = origin_label, reason = label,
+                "block {id:.12} of stream {stream} from {} is refused: {reason}", From(origin)
+            );
+        }
+        _ => {}
+    }
+}
+
+fn announce_accepted(block: &Block, number: u64, origin: &Origin, reward: u64, age_ms: u64) {
+    let id = block.id();
+    let stream = block.header().stream;
+    let transactions = block.body().transactions.len();
+    match origin {
+        Origin::Mined => info!(
+            target: "triskel::block", block = %id, number, stream = %stream, origin = "mined", transactions, reward,
+            "Stream {stream}: mined block #{number} with {transactions} txs, reward {}", coins::format(reward)
+        ),
+        Origin::Relayed(key) => info!(
+            target: "triskel::block", block = %id, number, stream = %stream, origin = "relayed", from = %key,
+            transactions, age_ms, "received block #{number} from {key:.12}"
+        ),
+        // Thousands at a time: the lines of the synchronisation tell how far it is.
+        Origin::Synced(key) => debug!(
+            target: "triskel::block", block = %id, number, stream = %stream, origin = "synced", from = %key,
+            transactions, "received block #{number} from {key:.12}"
+        ),
+    }
+}
+
+fn announce_tip(event: &Event) {
+    let Event::TipChanged {
+        id,
+        number,
+        stream,
+        origin,
+        undone,
+        applied,
+        transactions,
+    } = event
+    else {
+        return;
+    };
+    // Exactly one event a change: outsiders measure by it, down to the names of the fields.
+    info!(
+        target: TIP_TARGET, block = %id, number, stream = %stream, origin = origin.label(), undone, applied, transactions,
+        "tip #{number} {id:.12}"
+    );
+    if *undone > 0 {
+        info!(
+            target: "triskel::chain", block = %id, number, undone, applied,
+            "reorganisation: {undone} blocks undone, {applied} applied, the tip is #{number} {id:.12}"
+        );
+    }
+}
+
+/// What is shown every few seconds and on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// The tip's number.
+    pub blocks: u64,
+    /// Transactions applied since genesis.
+    pub transactions: u64,
+    /// Units that the miner's address holds.
+    pub balance: u64,
+    /// Sessions that stand.
+    pub peers: usize,
+    /// Transactions that wait.
+    pub mempool: usize,
+}
+
+/// The line of statistics.
+pub fn statistics(statistics: &Statistics) -> String {
+    let Statistics {
+        blocks,
+        transactions,
+        balance,
+        peers,
+        mempool,
+    } = statistics;
+    let balance = coins::format(*balance);
+    format!(
+        "blocks {blocks} | transactions {transactions} | miner balance {balance} | connected peers {peers} | mempool {mempool}"
+    )
+}
+
+/// Says the line of statistics.
+pub fn announce_statistics(facts: &Statistics) {
+    info!(
+        target: "triskel::statistics", blocks = facts.blocks, transactions = facts.transactions,
+        balance = facts.balance, peers = facts.peers, mempool = facts.mempool, "{}", statistics(facts)
+    );
+}
+
+struct From<'a>(&'a Origin);
+
+impl fmt::Display for From<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Origin::Mined => formatter.write_str("this node"),
+            Origin::Relayed(key) | Origin::Synced(key) => write!(formatter, "{key:.12}"),
+        }
+    }
+}
+
+/// Milliseconds as people say them.
+struct Delay(u64);
+
+impl fmt::Display for Delay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            short @ ..1_000 => write!(formatter, "{short} ms"),
+            long => write!(formatter, "{:.1} s", long as f64 / 1_000.0),
+        }
+    }
+}

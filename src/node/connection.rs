@@ -1,0 +1,186 @@
+//! One connection: bytes to checked messages in one direction, frames and answers from the store in the other.
+//!
+//! Both directions live in one task. Reading waits for the driver when that is busy, so a flooding peer feels it in its own TCP
+//! window; writing never makes the driver wait: a full queue is reported, and the peer is dropped.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::metrics::Metrics;
+use super::store::Store;
+use crate::protocol::chain::params::Network;
+use crate::protocol::machine::io::{ConnId, Input, Request};
+use crate::protocol::machine::serve::serve;
+use crate::protocol::wire::frame::{self, Decoder};
+use crate::protocol::wire::message::{Message, MessageError, Received};
+
+/// Frames and requests that wait to be written. News of a minute at ten blocks a second; frames are shared between peers.
+const QUEUE: usize = 1_024;
+
+/// Bytes read at once. Frames of relay are far smaller; those of sync take a few rounds.
+const READ_BYTES: usize = 16 * 1_024;
+
+/// Messages above this size are checked beside the loop that serves the connections: 64 signatures cost 2 ms.
+const INLINE_BYTES: usize = 10_000;
+
+/// What connections share.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) network: Arc<Network>,
+    pub(super) store: Arc<Store>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) inputs: mpsc::Sender<Input>,
+}
+
+/// A frame, shared between the connections that it goes to.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) kind: usize,
+    pub(super) bytes: Arc<[u8]>,
+}
+
+impl Frame {
+    pub(super) fn new(message: &Message) -> Self {
+        Self {
+            kind: message.kind(),
+            bytes: frame::encode(message).into(),
+        }
+    }
+}
+
+/// Something to be written.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Frame(Frame),
+    Serve(Request),
+}
+
+/// The driver's end of a connection. Dropped, the connection ends once everything is written.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    queue: mpsc::Sender<Outgoing>,
+    task: AbortHandle,
+}
+
+impl Outlet {
+    /// Puts something in the queue. False if it is full.
+    pub(super) fn send(&self, outgoing: Outgoing) -> bool {
+        !matches!(
+            self.queue.try_send(outgoing),
+            Err(mpsc::error::TrySendError::Full(_))
+        )
+    }
+
+    /// Ends the connection at once, whatever is still to be written.
+    pub(super) fn cut(&self) {
+        self.task.abort();
+    }
+}
+
+/// Starts the task of a connection.
+pub(super) fn spawn(conn: ConnId, stream: TcpStream, context: Context) -> Outlet {
+    // Relay is a matter of single small frames: none of them waits for the next (Nagle).
+    stream.set_nodelay(true).ok();
+    let (queue, outgoing) = mpsc::channel(QUEUE);
+    let task = tokio::spawn(async move {
+        let (reader, writer) = stream.into_split();
+        let inputs = context.inputs.clone();
+        tokio::select! {
+            () = read(conn, reader, &context) => {}
+            () = write(writer, outgoing, &context) => {}
+        }
+        // The driver may have ended: then nobody has to be told.
+        inputs.send(Input::Disconnected { conn }).await.ok();
+    });
+    Outlet {
+        queue,
+        task: task.abort_handle(),
+    }
+}
+
+async fn read(conn: ConnId, mut reader: OwnedReadHalf, context: &Context) {
+    let mut decoder = Decoder::default();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let count = match reader.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => count,
+        };
+        decoder.extend(&buffer[..count]);
+        loop {
+            let input = match decoder.next_message() {
+                Ok(None) => break,
+                Ok(Some((message, bytes))) => {
+                    context.metrics.received(message.kind(), bytes);
+                    if matches!(message, Message::Hello(_)) {
+                        decoder.greeted();
+                    }
+                    checked(message, bytes, context).await
+                }
+                Err(error) => Err(error),
+            };
+            let malformed = input.is_err();
+            let input = match input {
+                Ok(message) => Input::Message { conn, message },
+                Err(error) => Input::Malformed { conn, error },
+            };
+            if context.inputs.send(input).await.is_err() {
+                return;
+            }
+            if malformed {
+                // Nothing more is read; the machine decides when the connection ends.
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+async fn checked(
+    message: Message,
+    bytes: usize,
+    context: &Context,
+) -> Result<Received, MessageError> {
+    let begin = Instant::now();
+    let is_block = matches!(message, Message::NewBlock(_) | Message::Blocks { .. });
+    let result = if bytes <= INLINE_BYTES {
+        message.check(&context.network)
+    } else {
+        let network = Arc::clone(&context.network);
+        let check = tokio::task::spawn_blocking(move || message.check(&network));
+        check.await.expect("checks of a message do not panic")
+    };
+    if is_block {
+        context.metrics.validated("check", begin.elapsed());
+    }
+    result
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Outgoing>, context: &Context) {
+    while let Some(outgoing) = queue.recv().await {
+        let frame = match outgoing {
+            Outgoing::Frame(frame) => frame,
+            Outgoing::Serve(request) => {
+                let store = Arc::clone(&context.store);
+                let answer = tokio::task::spawn_blocking(move || serve(&*store, &request));
+                match answer.await.expect("reading the store does not panic") {
+                    Ok(message) => Frame::new(&message),
+                    Err(fault) => {
+                        tracing::error!(%fault, "a peer's request cannot be answered");
+                        return;
+                    }
+                }
+            }
+        };
+        if writer.write_all(&frame.bytes).await.is_err() {
+            return;
+        }
+        context.metrics.sent(frame.kind, frame.bytes.len());
+    }
+    writer.shutdown().await.ok();
+}

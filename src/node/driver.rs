@@ -1,0 +1,378 @@
+//! The driver: one task that owns the machine, hands it facts in the order in which they arrive, and performs its orders.
+//!
+//! Orders behind a `Persist` wait until the store has made it durable, in a queue: the driver itself never waits for the disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::announce;
+use super::clock::Clock;
+use super::connection::{self, Context, Frame, Outgoing, Outlet};
+use super::control::{Order, Session, Snapshot};
+use super::dial::{self, Arrival};
+use super::metrics::Metrics;
+use super::miner::Miner;
+use super::store::{FAILED, Store};
+use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::id::TransactionId;
+use crate::protocol::chain::view::{Fault, Record, Tip};
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::machine::Machine;
+use crate::protocol::machine::io::{
+    Command, ConnId, Effect, Event, Input, Origin, Outbox, Reason, Ticket,
+};
+use crate::protocol::mempool::AdmissionError;
+
+/// Facts that are taken in before the next look at the clock and at orders.
+const BURST: usize = 64;
+
+/// How old the published list of sessions may be where nobody joined or left: round trips and claims change with every ping.
+const SESSIONS_AGE: Duration = Duration::from_secs(1);
+
+type Reply = oneshot::Sender<Result<TransactionId, AdmissionError>>;
+
+/// Where facts and orders come from.
+pub(super) struct Inlets {
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) arrivals: mpsc::Receiver<Arrival>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) durable: watch::Receiver<u64>,
+}
+
+/// Everything that the driver's task owns.
+pub(super) struct Driver {
+    pub(super) machine: Machine,
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Clock,
+    pub(super) context: Context,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) miner: Miner,
+    pub(super) miner_address: String,
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) dial_timeout: Duration,
+    pub(super) published: Published,
+    pub(super) outlets: BTreeMap<ConnId, Outlet>,
+    pub(super) next_conn: u64,
+    pub(super) next_ticket: u64,
+    pub(super) replies: BTreeMap<Ticket, Reply>,
+    /// What waits for the disk: the sequence that must be durable, and the orders behind it.
+    pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
+}
+
+/// What others see, and what it is made of.
+pub(super) struct Published {
+    pub(super) sender: watch::Sender<Arc<Snapshot>>,
+    /// The newest chain that is on disk.
+    pub(super) durable: (Tip, Arc<Record>),
+    /// Newer ones, by the sequence that must be durable first.
+    pub(super) pending: VecDeque<(u64, Tip, Arc<Record>)>,
+    pub(super) sessions: Arc<Vec<Session>>,
+    pub(super) sessions_at: Option<Instant>,
+    pub(super) hashrate: BTreeMap<Stream, u64>,
+    pub(super) mined: BTreeMap<Stream, u64>,
+}
+
+impl Driver {
+    /// Runs until the node is told to stop, or its store fails.
+    pub(super) async fn run(mut self, mut inlets: Inlets, first: Outbox) -> Result<(), Fault> {
+        self.perform(first)?;
+        self.publish();
+        let mut burst = Vec::with_capacity(BURST);
+        loop {
+            let deadline = self
+                .machine
+                .next_deadline()
+                .map(|at| self.clock.instant(at));
+            tokio::select! {
+                biased;
+                order = inlets.orders.recv() => match order {
+                    None | Some(Order::Stop) => return Ok(()),
+                    Some(order) => self.order(order)?,
+                },
+                _ = inlets.durable.changed() => {
+                    let durable = *inlets.durable.borrow_and_update();
+                    if durable == FAILED {
+                        return self.store.settled().await;
+                    }
+                    self.settle(durable)?;
+                }
+                () = at(deadline) => self.feed(Input::Wake)?,
+                Some(arrival) = inlets.arrivals.recv() => self.arrive(arrival)?,
+                _ = inlets.inputs.recv_many(&mut burst, BURST) => {
+                    for input in burst.drain(..) {
+                        self.feed(input)?;
+                    }
+                }
+            }
+            self.publish();
+        }
+    }
+
+    fn feed(&mut self, input: Input) -> Result<(), Fault> {
+        if let Input::Disconnected { conn } = &input {
+            self.outlets.remove(conn);
+        }
+        let is_block = matches!(&input, Input::Message { message, .. } if message.has_blocks());
+        let begin = Instant::now();
+        let mut out = Outbox::default();
+        self.machine
+            .handle(self.clock.now(), input, &*self.store, &mut out)?;
+        if is_block {
+            self.metrics.validated("apply", begin.elapsed());
+        }
+        self.perform(out)
+    }
+
+    fn perform(&mut self, out: Outbox) -> Result<(), Fault> {
+        let mut effects = out.0.into_iter();
+        while let Some(effect) = effects.next() {
+            let Effect::Persist(batch) = effect else {
+                self.act(effect)?;
+                continue;
+            };
+            let moved = batch.tip.is_some();
+            let sequence = self.store.apply(&batch)?;
+            if moved {
+                let chain = self.machine.chain();
+                let entry = (sequence, chain.tip().clone(), Arc::clone(chain.record()));
+                self.published.pending.push_back(entry);
+            }
+            self.waiting
+                .push_back((sequence, effects.by_ref().collect()));
+        }
+        Ok(())
+    }
+
+    /// Performs what waited for the disk.
+    fn settle(&mut self, durable: u64) -> Result<(), Fault> {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(sequence, _)| *sequence <= durable)
+        {
+            let (_, effects) = self.waiting.pop_front().expect("the front was looked at");
+            for effect in effects {
+                self.act(effect)?;
+            }
+        }
+        let pending = &mut self.published.pending;
+        while pending
+            .front()
+            .is_some_and(|(sequence, ..)| *sequence <= durable)
+        {
+            let (_, tip, record) = pending.pop_front().expect("the front was looked at");
+            self.published.durable = (tip, record);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, effect: Effect) -> Result<(), Fault> {
+        match effect {
+            Effect::Persist(_) => unreachable!("a turn persists once, and `perform` takes that"),
+            Effect::Send { to, message } => {
+                let frame = Frame::new(&message);
+                for conn in to {
+                    self.send(conn, Outgoing::Frame(frame.clone()))?;
+                }
+            }
+            Effect::Serve { to, request } => self.send(to, Outgoing::Serve(request))?,
+            Effect::Dial(endpoint) => {
+                announce::connecting(&endpoint);
+                let arrivals = self.arrivals.clone();
+                tokio::spawn(dial::dial(endpoint, self.dial_timeout, arrivals));
+            }
+            Effect::Resolve(seed) => {
+                tokio::spawn(dial::resolve(
+                    seed,
+                    self.dial_timeout,
+                    self.arrivals.clone(),
+                ));
+            }
+            Effect::Disconnect { conn, reason } => {
+                if let Some(outlet) = self.outlets.remove(&conn)
+                    && matches!(reason, Reason::Slow | Reason::Silent)
+                {
+                    outlet.cut();
+                }
+            }
+            Effect::Mine(templates) => self.miner.work(templates),
+            Effect::Answer { ticket, result } => {
+                if let Some(reply) = self.replies.remove(&ticket) {
+                    // Whoever asked may have gone.
+                    reply.send(result).ok();
+                }
+            }
+            Effect::Notify(event) => self.notify(&event),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, conn: ConnId, outgoing: Outgoing) -> Result<(), Fault> {
+        // A connection that has just ended is reported by its own task.
+        let Some(outlet) = self.outlets.get(&conn) else {
+            return Ok(());
+        };
+        if outlet.send(outgoing) {
+            Ok(())
+        } else {
+            self.feed(Input::Slow { conn })
+        }
+    }
+
+    fn notify(&mut self, event: &Event) {
+        match event {
+            Event::PeerJoined { .. } | Event::PeerLeft { .. } => self.published.sessions_at = None,
+            Event::BlockAccepted {
+                block,
+                origin: Origin::Mined,
+                ..
+            } => {
+                *self
+                    .published
+                    .mined
+                    .entry(block.header().stream)
+                    .or_default() += 1;
+            }
+            _ => {}
+        }
+        self.metrics.event(event);
+        announce::announce(event);
+    }
+
+    fn arrive(&mut self, arrival: Arrival) -> Result<(), Fault> {
+        match arrival {
+            Arrival::Accepted(stream, remote) => self.open(stream, None, remote),
+            Arrival::Dialled(endpoint, stream, remote) => {
+                announce::connected(&endpoint);
+                self.open(stream, Some(endpoint), remote)
+            }
+            Arrival::Refused(endpoint) => self.feed(Input::Refused { endpoint }),
+            Arrival::Resolved(seed, addresses) => self.feed(Input::Resolved { seed, addresses }),
+        }
+    }
+
+    fn open(
+        &mut self,
+        stream: TcpStream,
+        dialled: Option<Endpoint>,
+        remote: SocketAddr,
+    ) -> Result<(), Fault> {
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        self.outlets
+            .insert(conn, connection::spawn(conn, stream, self.context.clone()));
+        self.feed(Input::Connected {
+            conn,
+            dialled,
+            remote,
+        })
+    }
+
+    fn order(&mut self, order: Order) -> Result<(), Fault> {
+        match order {
+            Order::Submit { transaction, reply } => {
+                let ticket = Ticket(self.next_ticket);
+                self.next_ticket += 1;
+                self.replies.insert(ticket, reply);
+                self.feed(Input::Submitted {
+                    ticket,
+                    transaction,
+                })?;
+            }
+            Order::Command(command) => {
+                if let Command::Mine(mining) = command {
+                    self.announce_mining(mining);
+                }
+                self.feed(Input::Command(command))?;
+            }
+            Order::Hashrate { stream, hashrate } => {
+                for stream in stream.map_or(Stream::ALL.to_vec(), |stream| vec![stream]) {
+                    if let Some(known) = self.published.hashrate.get_mut(&stream) {
+                        *known = hashrate;
+                        self.miner.set_hashrate(stream, hashrate);
+                    }
+                }
+            }
+            Order::Mempool { limit, reply } => {
+                let ids = self.machine.mempool().iter().take(limit);
+                reply
+                    .send(ids.map(|transaction| transaction.id()).collect())
+                    .ok();
+            }
+            Order::Waiting { id, reply } => {
+                reply.send(self.machine.mempool().get(&id).cloned()).ok();
+            }
+            Order::NextNonce {
+                account,
+                state,
+                reply,
+            } => {
+                reply
+                    .send(self.machine.mempool().next_nonce(&account, &state))
+                    .ok();
+            }
+            Order::Stop => unreachable!("`run` takes it"),
+        }
+        Ok(())
+    }
+
+    fn announce_mining(&self, mining: bool) {
+        if mining {
+            announce::mining_started(&self.miner_address);
+        } else {
+            announce::mining_stopped();
+        }
+    }
+
+    /// Shows others the state as it is on disk.
+    fn publish(&mut self) {
+        let fresh = |at: Instant| at.elapsed() < SESSIONS_AGE;
+        if !self.published.sessions_at.is_some_and(fresh) {
+            self.published.sessions_at = Some(Instant::now());
+            self.published.sessions = Arc::new(self.sessions());
+        }
+        let (tip, record) = self.published.durable.clone();
+        let snapshot = Snapshot {
+            tip,
+            record,
+            sessions: Arc::clone(&self.published.sessions),
+            mempool_transactions: self.machine.mempool().len(),
+            mempool_bytes: self.machine.mempool().bytes(),
+            mining: self.machine.is_mining(),
+            hashrate: self.published.hashrate.clone(),
+            mined: self.published.mined.clone(),
+            sync_remaining: self.machine.sync_remaining(),
+        };
+        self.published.sender.send_replace(Arc::new(snapshot));
+    }
+
+    fn sessions(&self) -> Vec<Session> {
+        let now_ms = self.clock.now().monotonic_ms;
+        let sessions = self.machine.sessions();
+        sessions
+            .map(|(_, direction, remote, session)| Session {
+                key: session.key,
+                remote,
+                direction,
+                agent: session.agent.clone(),
+                port: session.port,
+                since_ms: session.since_ms,
+                connected_ms: now_ms.saturating_sub(session.since_ms),
+                round_trip_ms: session.round_trip_ms,
+                claimed_number: session.claim.number,
+            })
+            .collect()
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

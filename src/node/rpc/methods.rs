@@ -1,0 +1,379 @@
+//! What the methods of the control interface do.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::Refusal;
+use crate::node::control::{Control, Order};
+use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::id::BlockId;
+use crate::protocol::chain::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction};
+use crate::protocol::chain::view::{Fault, Location, Record, View};
+use crate::protocol::machine::io::{Command, Direction};
+use crate::rpc::{self, Method, code};
+
+/// Headers of one answer.
+const MAX_HEADERS: u32 = 2_000;
+
+/// Ids of waiting transactions that are listed unless told otherwise.
+const DEFAULT_IDS: u32 = 1_000;
+
+/// Ids of waiting transactions that are listed at most.
+const MAX_IDS: u32 = 100_000;
+
+type Answer<T> = Result<T, Refusal>;
+
+/// Calls a method by its name.
+pub(super) async fn call(control: &Control, method: &str, params: Value) -> Answer<Value> {
+    match method {
+        rpc::GetStatus::NAME => run(params, |_: rpc::GetStatus| status(control)).await,
+        rpc::GetPeers::NAME => run(params, |_: rpc::GetPeers| peers(control)).await,
+        rpc::GetBlock::NAME => run(params, |method| block(control, method)).await,
+        rpc::GetHeaders::NAME => run(params, |method| headers(control, method)).await,
+        rpc::GetTransaction::NAME => run(params, |method| transaction(control, method)).await,
+        rpc::GetAccount::NAME => run(params, |method| account(control, method)).await,
+        rpc::GetMempool::NAME => run(params, |method| mempool(control, method)).await,
+        rpc::SubmitTransaction::NAME => run(params, |method| submit(control, method)).await,
+        rpc::StartMining::NAME => {
+            let order = Order::Command(Command::Mine(true));
+            run(params, |_: rpc::StartMining| order_to(control, order)).await
+        }
+        rpc::StopMining::NAME => {
+            let order = Order::Command(Command::Mine(false));
+            run(params, |_: rpc::StopMining| order_to(control, order)).await
+        }
+        rpc::SetHashrate::NAME => run(params, |method| set_hashrate(control, method)).await,
+        rpc::Connect::NAME => {
+            let order = |method: rpc::Connect| Order::Command(Command::Connect(method.endpoint));
+            run(params, |method| order_to(control, order(method))).await
+        }
+        rpc::Disconnect::NAME => run(params, |method| disconnect(control, method)).await,
+        rpc::Stop::NAME => run(params, |_: rpc::Stop| order_to(control, Order::Stop)).await,
+        _ => {
+            let known = rpc::METHODS.join(", ");
+            let message = format!("there is no method `{method}`; there are {known}");
+            Err(Refusal::new(code::METHOD_NOT_FOUND, message))
+        }
+    }
+}
+
+async fn run<M: Method, F: Future<Output = Answer<M::Answer>>>(
+    params: Value,
+    act: impl FnOnce(M) -> F,
+) -> Answer<Value> {
+    let refuse = |error| Refusal::new(code::INVALID_PARAMS, format!("{}: {error}", M::NAME));
+    let method = serde_json::from_value(params).map_err(refuse)?;
+    let answer = act(method).await?;
+    serde_json::to_value(answer).map_err(|error| Refusal::new(code::INTERNAL, error))
+}
+
+/// Reads the store, and waits until what was read is on disk: what a user is told must survive.
+async fn read<T>(control: &Control, read: impl FnOnce(&dyn View) -> Result<T, Fault>) -> Answer<T> {
+    let result = read(&*control.store).map_err(internal)?;
+    control.store.settled().await.map_err(internal)?;
+    Ok(result)
+}
+
+fn internal(fault: Fault) -> Refusal {
+    Refusal::new(code::INTERNAL, fault)
+}
+
+fn not_found(what: &str, name: impl std::fmt::Display) -> Refusal {
+    Refusal::new(code::NOT_FOUND, format!("there is no {what} {name}"))
+}
+
+async fn order_to(control: &Control, order: Order) -> Answer<()> {
+    control.orders.send(order).await.map_err(|_| stopping())
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(code::INTERNAL, "the node is stopping")
+}
+
+/// Asks the driver something and waits for the answer.
+async fn ask<T>(control: &Control, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Answer<T> {
+    let (reply, answer) = oneshot::channel();
+    order_to(control, order(reply)).await?;
+    answer.await.map_err(|_| stopping())
+}
+
+async fn status(control: &Control) -> Answer<rpc::Status> {
+    let snapshot = Arc::clone(&control.snapshot.borrow());
+    let balance = read(control, |view| view.account(&control.miner))
+        .await?
+        .balance;
+    let count = |direction| {
+        let sessions = snapshot.sessions.iter();
+        sessions
+            .filter(|session| session.direction == direction)
+            .count() as u32
+    };
+    let by_name = |(stream, count): (&Stream, &u64)| (stream.to_string(), *count);
+    Ok(rpc::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        network: control.network.params().name.clone(),
+        network_id: control.network.id(),
+        key: control.key,
+        miner: control.network.address(&control.miner),
+        balance,
+        port: control.listening.port(),
+        uptime_ms: control.started.elapsed().as_millis() as u64,
+        tip: header(&snapshot.record),
+        state_digest: snapshot.tip.accumulator.digest(),
+        issued: snapshot.tip.issued,
+        transactions: snapshot.tip.transactions,
+        peers_inbound: count(Direction::Inbound),
+        peers_outbound: count(Direction::Outbound),
+        mempool_transactions: snapshot.mempool_transactions as u64,
+        mempool_bytes: snapshot.mempool_bytes as u64,
+        mining: snapshot.mining,
+        hashrate: snapshot.hashrate.iter().map(by_name).collect(),
+        mined: snapshot.mined.iter().map(by_name).collect(),
+        sync_remaining: snapshot.sync_remaining,
+    })
+}
+
+fn header(record: &Record) -> rpc::Header {
+    let header = record.heading.header();
+    rpc::Header {
+        id: record.id(),
+        number: record.number,
+        stream: header.stream.to_string(),
+        parents: record.heading.parents().to_vec(),
+        timestamp_ms: header.timestamp_ms,
+        bits: header.bits,
+        nonce: header.nonce,
+        work: record.work.to_string(),
+        state_digest: header.state_digest,
+    }
+}
+
+async fn peers(control: &Control) -> Answer<Vec<rpc::Peer>> {
+    let snapshot = Arc::clone(&control.snapshot.borrow());
+    let peer = |session: &crate::node::control::Session| rpc::Peer {
+        key: session.key,
+        remote: session.remote.to_string(),
+        inbound: session.direction == Direction::Inbound,
+        agent: session.agent.clone(),
+        port: session.port,
+        connected_ms: session.connected_ms,
+        round_trip_ms: session.round_trip_ms,
+        claimed_number: session.claimed_number,
+    };
+    Ok(snapshot.sessions.iter().map(peer).collect())
+}
+
+async fn block(control: &Control, method: rpc::GetBlock) -> Answer<rpc::Block> {
+    let rpc::GetBlock { id, number } = method;
+    let find = |view: &dyn View| -> Result<Option<rpc::Block>, Fault> {
+        let id = match (id, number) {
+            (Some(id), None) => Some(id),
+            (None, Some(number)) => view.selected(number)?,
+            _ => return Ok(None),
+        };
+        let Some(id) = id else { return Ok(None) };
+        let Some(record) = view.record(&id)? else {
+            return Ok(None);
+        };
+        let block = view
+            .block(&id)?
+            .ok_or_else(|| Fault::missing("block", id))?;
+        let stream = control.network.stream(record.stream());
+        let transactions = block.body().transactions.iter();
+        Ok(Some(rpc::Block {
+            header: header(&record),
+            selected: view.selected(record.number)? == Some(id),
+            miner: control.network.address(&block.body().miner),
+            reward: stream.map_or(0, |stream| stream.params.reward),
+            size: block.bytes().len() as u64,
+            transactions: transactions.map(|transaction| transaction.id()).collect(),
+        }))
+    };
+    match (id, number) {
+        (Some(id), None) => read(control, find)
+            .await?
+            .ok_or_else(|| not_found("block", id)),
+        (None, Some(number)) => read(control, find)
+            .await?
+            .ok_or_else(|| not_found("block number", number)),
+        _ => Err(Refusal::new(
+            code::INVALID_PARAMS,
+            "block: give an id or a number, one of both",
+        )),
+    }
+}
+
+async fn headers(control: &Control, method: rpc::GetHeaders) -> Answer<Vec<rpc::Header>> {
+    if method.count > MAX_HEADERS {
+        let message = format!("headers: count is {}, at most {MAX_HEADERS}", method.count);
+        return Err(Refusal::new(code::INVALID_PARAMS, message));
+    }
+    let store = Arc::clone(&control.store);
+    let collect = move || -> Result<Vec<rpc::Header>, Fault> {
+        let mut headers = Vec::new();
+        for number in (method.from..=u64::MAX).take(method.count as usize) {
+            let Some(id) = store.selected(number)? else {
+                break;
+            };
+            let record = store
+                .record(&id)?
+                .ok_or_else(|| Fault::missing("record of block", id))?;
+            headers.push(header(&record));
+        }
+        Ok(headers)
+    };
+    let headers = tokio::task::spawn_blocking(collect).await;
+    let headers = headers
+        .expect("reading headers does not panic")
+        .map_err(internal)?;
+    control.store.settled().await.map_err(internal)?;
+    Ok(headers)
+}
+
+async fn transaction(control: &Control, method: rpc::GetTransaction) -> Answer<rpc::Transaction> {
+    let id = method.id;
+    let find = |view: &dyn View| -> Result<Option<(SharedTransaction, rpc::Applied)>, Fault> {
+        let Some(Location { block, index }) = view.transaction(&id)? else {
+            return Ok(None);
+        };
+        // A reorganisation may come between two looks; then the transaction waits again.
+        let (Some(body), Some(record)) = (view.block(&block)?, view.record(&block)?) else {
+            return Ok(None);
+        };
+        let transaction = body.body().transactions.get(index as usize);
+        let transaction = transaction.ok_or_else(|| Fault::missing("transaction", id))?;
+        let applied = rpc::Applied {
+            block,
+            number: record.number,
+            index,
+        };
+        Ok(Some((Arc::clone(transaction), applied)))
+    };
+    if let Some((transaction, applied)) = read(control, find).await? {
+        return Ok(describe(control, &transaction, Some(applied)));
+    }
+    let waiting = ask(control, |reply| Order::Waiting { id, reply }).await?;
+    if let Some(transaction) = waiting {
+        return Ok(describe(control, &transaction, None));
+    }
+    // It may have been applied between the two questions.
+    match read(control, find).await? {
+        Some((transaction, applied)) => Ok(describe(control, &transaction, Some(applied))),
+        None => Err(not_found("transaction", id)),
+    }
+}
+
+fn describe(
+    control: &Control,
+    transaction: &Transaction,
+    applied: Option<rpc::Applied>,
+) -> rpc::Transaction {
+    let transfer = transaction.transfer();
+    rpc::Transaction {
+        id: transaction.id(),
+        sender: control.network.address(&transfer.sender),
+        recipient: control.network.address(&transfer.recipient),
+        amount: transfer.amount,
+        fee: transfer.fee,
+        nonce: transfer.nonce,
+        applied,
+    }
+}
+
+async fn account(control: &Control, method: rpc::GetAccount) -> Answer<rpc::Account> {
+    let parsed = control.network.account(&method.address);
+    let id =
+        parsed.map_err(|error| Refusal::new(code::INVALID_PARAMS, format!("account: {error}")))?;
+    let state = read(control, |view| view.account(&id)).await?;
+    let next_nonce = ask(control, |reply| Order::NextNonce {
+        account: id,
+        state,
+        reply,
+    })
+    .await?;
+    let address = method.address;
+    Ok(rpc::Account {
+        address,
+        balance: state.balance,
+        nonce: state.nonce,
+        next_nonce,
+    })
+}
+
+async fn mempool(control: &Control, method: rpc::GetMempool) -> Answer<rpc::Mempool> {
+    let limit = method.limit.unwrap_or(DEFAULT_IDS).min(MAX_IDS) as usize;
+    let ids = ask(control, |reply| Order::Mempool { limit, reply }).await?;
+    let snapshot = Arc::clone(&control.snapshot.borrow());
+    Ok(rpc::Mempool {
+        transactions: snapshot.mempool_transactions as u64,
+        bytes: snapshot.mempool_bytes as u64,
+        ids,
+    })
+}
+
+async fn submit(control: &Control, method: rpc::SubmitTransaction) -> Answer<rpc::Submitted> {
+    let refuse =
+        |error: String| Refusal::new(code::INVALID_PARAMS, format!("submit_transaction: {error}"));
+    let bytes = from_hex(&method.transaction).ok_or_else(|| {
+        refuse(format!(
+            "transaction must be {TRANSACTION_BYTES} bytes in hexadecimal"
+        ))
+    })?;
+    let network: BlockId = control.network.id();
+    let decoded = Transaction::decode(&bytes, &network);
+    let transaction = Arc::new(decoded.map_err(|error| refuse(error.to_string()))?);
+    let answer = ask(control, |reply| Order::Submit { transaction, reply }).await?;
+    match answer {
+        Ok(id) => Ok(rpc::Submitted { id }),
+        Err(error) => Err(Refusal::new(code::REFUSED, error)),
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 2 * TRANSACTION_BYTES || !text.is_ascii() {
+        return None;
+    }
+    let digit = |digit: u8| (digit as char).to_digit(16);
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs
+        .map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
+        .collect()
+}
+
+async fn set_hashrate(control: &Control, method: rpc::SetHashrate) -> Answer<()> {
+    let refuse = |message: String| Refusal::new(code::INVALID_PARAMS, message);
+    let stream = method
+        .stream
+        .as_deref()
+        .map(str::parse::<Stream>)
+        .transpose();
+    let stream = stream.map_err(|error| refuse(format!("set_hashrate: {error}")))?;
+    if let Some(stream) = stream.filter(|stream| control.network.stream(*stream).is_none()) {
+        return Err(refuse(format!(
+            "set_hashrate: this network has no stream {stream}"
+        )));
+    }
+    order_to(
+        control,
+        Order::Hashrate {
+            stream,
+            hashrate: method.hashrate,
+        },
+    )
+    .await
+}
+
+async fn disconnect(control: &Control, method: rpc::Disconnect) -> Answer<()> {
+    let snapshot = Arc::clone(&control.snapshot.borrow());
+    if !snapshot
+        .sessions
+        .iter()
+        .any(|session| session.key == method.key)
+    {
+        return Err(not_found("session with", method.key));
+    }
+    order_to(control, Order::Command(Command::Disconnect(method.key))).await
+}

@@ -1,0 +1,355 @@
+//! Connections and sessions: the handshake, one session a node, keepalive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::io::{ConnId, Direction, Effect, Event, Reason};
+use super::known::Known;
+use super::timers::Timer;
+use super::{Machine, Turn};
+use crate::protocol::chain::id::{BlockId, NodeKey, TransactionId};
+use crate::protocol::chain::view::Fault;
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::wire::limits::{MAX_KNOWN_BLOCKS, MAX_KNOWN_TRANSACTIONS};
+use crate::protocol::wire::message::{Claim, Hello, Message, PROTOCOL_VERSION};
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) direction: Direction,
+    pub(super) dialled: Option<Endpoint>,
+    pub(super) remote: SocketAddr,
+    pub(super) since_ms: u64,
+    pub(super) session: Option<Session>,
+}
+
+/// What stands once both sides have greeted.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The peer.
+    pub key: NodeKey,
+    /// Program and version, as the peer says.
+    pub agent: String,
+    /// Where the peer accepts connections, as it says; 0 if nowhere.
+    pub port: u16,
+    /// Since when, on the monotonic clock, in milliseconds.
+    pub since_ms: u64,
+    /// The last round trip, in milliseconds.
+    pub round_trip_ms: Option<u64>,
+    /// The peer's chain, as it says.
+    pub claim: Claim,
+    /// The peer passed on a block whose parents are unknown here: it has more than it claims.
+    pub(super) is_ahead: bool,
+    pub(super) heard_ms: u64,
+    pub(super) ping: Option<(u64, u64)>,
+    pub(super) blocks: Known<BlockId>,
+    pub(super) transactions: Known<TransactionId>,
+}
+
+/// All connections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connections(pub(super) BTreeMap<ConnId, Connection>);
+
+impl Connections {
+    pub(super) fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.0.get_mut(&conn)?.session.as_mut()
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (ConnId, &Connection, &Session)> {
+        self.0.iter().filter_map(|(conn, connection)| {
+            connection
+                .session
+                .as_ref()
+                .map(|session| (*conn, connection, session))
+        })
+    }
+
+    pub(super) fn keys(&self) -> BTreeSet<NodeKey> {
+        self.sessions().map(|(_, _, session)| session.key).collect()
+    }
+
+    pub(super) fn count(&self, direction: Direction) -> usize {
+        self.0
+            .values()
+            .filter(|connection| connection.direction == direction)
+            .count()
+    }
+}
+
+impl Machine {
+    pub(super) fn connected(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        dialled: Option<Endpoint>,
+        remote: SocketAddr,
+    ) {
+        let direction = if dialled.is_some() {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        };
+        let full = direction == Direction::Inbound
+            && self.connections.count(Direction::Inbound) >= self.config.max_inbound;
+        let since_ms = turn.now.monotonic_ms;
+        let connection = Connection {
+            direction,
+            dialled,
+            remote,
+            since_ms,
+            session: None,
+        };
+        self.connections.0.insert(conn, connection);
+        if full {
+            self.disconnect(turn, conn, Reason::Full);
+            return;
+        }
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            network: self.network.id(),
+            key: self.config.key,
+            nonce: self.nonce,
+            port: self.config.port,
+            claim: self.claim(),
+            features: 0,
+            agent: self.config.agent.clone(),
+        };
+        turn.send(conn, Message::Hello(hello));
+        self.timers.set(
+            Timer::Handshake(conn),
+            since_ms + self.config.handshake_timeout_ms,
+        );
+    }
+
+    /// What this node says of its chain.
+    pub(super) fn claim(&self) -> Claim {
+        let tip = self.chain.tip();
+        Claim {
+            work: tip.work,
+            tip: tip.id,
+            number: tip.number,
+        }
+    }
+
+    pub(super) fn hello(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        hello: Hello,
+    ) -> Result<(), Fault> {
+        let Some(connection) = self.connections.0.get(&conn) else {
+            return Ok(());
+        };
+        if connection.session.is_some() {
+            self.disconnect(turn, conn, Reason::Fault("a second hello".to_owned()));
+            return Ok(());
+        }
+        if let Some(reason) = self.refusal(&hello) {
+            self.disconnect(turn, conn, reason);
+            return Ok(());
+        }
+        if let Some(endpoint) = &connection.dialled {
+            self.addresses.succeeded(endpoint, hello.key);
+        }
+        if let Some(loser) = self.duplicate(conn, connection.direction, &hello.key) {
+            self.disconnect(turn, loser, Reason::Duplicate);
+            if loser == conn {
+                return Ok(());
+            }
+        }
+        self.join(turn, conn, hello);
+        self.greet(turn, conn)?;
+        self.seek_better(turn)
+    }
+
+    fn refusal(&self, hello: &Hello) -> Option<Reason> {
+        if hello.key == self.config.key {
+            return Some(Reason::Itself);
+        }
+        if hello.network != self.network.id() {
+            return Some(Reason::OtherNetwork(hello.network));
+        }
+        (hello.version != PROTOCOL_VERSION).then_some(Reason::OtherVersion(hello.version))
+    }
+
+    /// Which of two connections to the same node has to go, if there are two.
+    ///
+    /// Of two in opposite directions the one dialled by the greater key is kept, so that both sides keep the same one. Of two in
+    /// the same direction the newer is kept: the older may be what a crash left behind.
+    fn duplicate(&self, conn: ConnId, direction: Direction, key: &NodeKey) -> Option<ConnId> {
+        let (other, old, _) = self
+            .connections
+            .sessions()
+            .find(|(_, _, session)| session.key == *key)?;
+        let dialled_by_greater = match direction {
+            Direction::Outbound => self.config.key > *key,
+            Direction::Inbound => *key > self.config.key,
+        };
+        let keep_new = old.direction == direction || dialled_by_greater;
+        Some(if keep_new { other } else { conn })
+    }
+
+    fn join(&mut self, turn: &mut Turn<'_>, conn: ConnId, hello: Hello) {
+        let now_ms = turn.now.monotonic_ms;
+        let Some(connection) = self.connections.0.get_mut(&conn) else {
+            return;
+        };
+        let key = hello.key;
+        connection.session = Some(Session {
+            key,
+            agent: hello.agent,
+            port: hello.port,
+            since_ms: now_ms,
+            round_trip_ms: None,
+            claim: hello.claim,
+            is_ahead: false,
+            heard_ms: now_ms,
+            ping: None,
+            blocks: Known::new(MAX_KNOWN_BLOCKS),
+            transactions: Known::new(MAX_KNOWN_TRANSACTIONS),
+        });
+        let (direction, remote) = (connection.direction, connection.remote);
+        turn.notify(Event::PeerJoined {
+            conn,
+            key,
+            direction,
+            remote,
+            handshake_ms: now_ms - connection.since_ms,
+        });
+        self.timers.cancel(&Timer::Handshake(conn));
+        let ping_ms = self.rng.jitter(self.config.ping_interval_ms);
+        self.timers.set(Timer::Keepalive(conn), now_ms + ping_ms);
+        match &connection.dialled {
+            Some(_) => turn.send(conn, Message::RequestPeers),
+            // Where the peer accepts connections, if it is not behind somebody else's address.
+            None => {
+                let endpoint = Endpoint::from(SocketAddr::new(remote.ip(), hello.port));
+                if self.addresses.learn(endpoint.clone()) {
+                    self.addresses.succeeded(&endpoint, key);
+                }
+            }
+        }
+    }
+
+    pub(super) fn handshake_due(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        self.disconnect(turn, conn, Reason::HandshakeTimeout);
+    }
+
+    pub(super) fn keepalive_due(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let now_ms = turn.now.monotonic_ms;
+        let (nonce, claim) = (self.rng.next_u64(), self.claim());
+        let Some(session) = self.connections.session(conn) else {
+            return;
+        };
+        if now_ms - session.heard_ms >= self.config.silent_timeout_ms {
+            self.disconnect(turn, conn, Reason::Silent);
+            return;
+        }
+        if session.ping.is_none() {
+            session.ping = Some((nonce, now_ms));
+            turn.send(conn, Message::Ping { nonce, claim });
+        }
+        let next_ms = self.rng.jitter(self.config.ping_interval_ms);
+        self.timers.set(Timer::Keepalive(conn), now_ms + next_ms);
+    }
+
+    pub(super) fn pinged(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        nonce: u64,
+        claim: Claim,
+    ) -> Result<(), Fault> {
+        let own = self.claim();
+        let Some(session) = self.connections.session(conn) else {
+            return Ok(());
+        };
+        session.claim = claim;
+        turn.send(conn, Message::Pong { nonce, claim: own });
+        self.seek_better(turn)
+    }
+
+    pub(super) fn ponged(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        nonce: u64,
+        claim: Claim,
+    ) -> Result<(), Fault> {
+        let Some(session) = self.connections.session(conn) else {
+            return Ok(());
+        };
+        session.claim = claim;
+        if let Some((_, sent_ms)) = session.ping.take_if(|(expected, _)| *expected == nonce) {
+            session.round_trip_ms = Some(turn.now.monotonic_ms - sent_ms);
+        }
+        self.seek_better(turn)
+    }
+
+    /// Ends a connection, as this node's decision.
+    pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, reason: Reason) {
+        if self.connections.0.contains_key(&conn) {
+            turn.out.push(Effect::Disconnect {
+                conn,
+                reason: reason.clone(),
+            });
+            self.remove(turn, conn, Some(reason));
+        }
+    }
+
+    /// Forgets a connection that has ended or is about to.
+    pub(super) fn remove(&mut self, turn: &mut Turn<'_>, conn: ConnId, reason: Option<Reason>) {
+        let Some(connection) = self.connections.0.remove(&conn) else {
+            return;
+        };
+        self.timers.cancel(&Timer::Handshake(conn));
+        self.timers.cancel(&Timer::Keepalive(conn));
+        self.sync_left(turn, conn);
+        if let Some(endpoint) = &connection.dialled {
+            self.undialled(turn, endpoint, &reason);
+        }
+        let remote = connection.remote;
+        turn.notify(match connection.session {
+            Some(session) => Event::PeerLeft {
+                conn,
+                key: session.key,
+                reason,
+            },
+            None => Event::HandshakeFailed {
+                conn,
+                remote,
+                reason,
+            },
+        });
+        self.timers.hasten(Timer::Discover, turn.now.monotonic_ms);
+    }
+
+    fn undialled(&mut self, turn: &mut Turn<'_>, endpoint: &Endpoint, reason: &Option<Reason>) {
+        let now_ms = turn.now.monotonic_ms;
+        match reason {
+            Some(Reason::Itself) => self.addresses.own(endpoint),
+            Some(Reason::Duplicate) => self.recheck(turn, endpoint),
+            _ => {
+                let delays = (self.config.retry_min_ms, self.config.retry_max_ms);
+                let delay = self
+                    .addresses
+                    .released(endpoint, now_ms, delays, &mut self.rng);
+                if let Some(delay_ms) = delay.filter(|_| self.addresses.is_kept(endpoint)) {
+                    self.timers
+                        .set(Timer::Dial(endpoint.clone()), now_ms + delay_ms);
+                }
+            }
+        }
+    }
+
+    /// Looks again later whether an endpoint has to be dialled: the node there is connected by another way.
+    pub(super) fn recheck(&mut self, turn: &mut Turn<'_>, endpoint: &Endpoint) {
+        let later_ms = turn.now.monotonic_ms + self.rng.jitter(self.config.retry_max_ms);
+        if let Some(key) = self.addresses.key(endpoint) {
+            self.addresses.satisfied(endpoint, key, later_ms);
+        }
+        if self.addresses.is_kept(endpoint) {
+            self.timers.set(Timer::Dial(endpoint.clone()), later_ms);
+        }
+    }
+}

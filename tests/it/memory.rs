@@ -1,0 +1,263 @@
+//! What the tests of the chain stand on: a store in memory, and a naive model of the ledger beside it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use triskel::protocol::chain::block::{Block, Stream};
+use triskel::protocol::chain::digest::Accumulator;
+use triskel::protocol::chain::id::{AccountId, BlockId, StateDigest, TransactionId};
+use triskel::protocol::chain::key::KeyPair;
+use triskel::protocol::chain::ledger::{Account, Undo};
+use triskel::protocol::chain::params::{Algorithm, Allocation, Network, Params};
+use triskel::protocol::chain::rules;
+use triskel::protocol::chain::template::{Search, Template};
+use triskel::protocol::chain::transaction::{SharedTransaction, Transfer};
+use triskel::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
+
+/// Everything that batches have written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    pub(crate) blocks: BTreeMap<BlockId, Arc<Block>>,
+    pub(crate) records: BTreeMap<BlockId, Arc<Record>>,
+    pub(crate) selected: BTreeMap<u64, BlockId>,
+    pub(crate) accounts: BTreeMap<AccountId, Account>,
+    pub(crate) undo: BTreeMap<BlockId, Undo>,
+    pub(crate) transactions: BTreeMap<TransactionId, Location>,
+    pub(crate) pending: BTreeMap<TransactionId, SharedTransaction>,
+    pub(crate) tip: Option<Tip>,
+}
+
+fn write<K: Ord, V>(map: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => map.insert(key, value),
+            None => map.remove(&key),
+        };
+    }
+}
+
+impl Memory {
+    pub(crate) fn commit(&mut self, batch: Batch) {
+        self.blocks.extend(batch.blocks);
+        self.records.extend(batch.records);
+        write(&mut self.selected, batch.selected);
+        let kept = |(id, account): (_, Account)| (id, (!account.is_empty()).then_some(account));
+        let accounts = batch.accounts.into_iter().map(kept).collect();
+        write(&mut self.accounts, accounts);
+        write(&mut self.undo, batch.undo);
+        write(&mut self.transactions, batch.transactions);
+        write(&mut self.pending, batch.pending);
+        self.tip = batch.tip.or_else(|| self.tip.take());
+    }
+}
+
+impl View for Memory {
+    fn record(&self, id: &BlockId) -> Result<Option<Arc<Record>>, Fault> {
+        Ok(self.records.get(id).cloned())
+    }
+    fn block(&self, id: &BlockId) -> Result<Option<Arc<Block>>, Fault> {
+        Ok(self.blocks.get(id).cloned())
+    }
+    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault> {
+        Ok(self.selected.get(&number).copied())
+    }
+    fn account(&self, id: &AccountId) -> Result<Account, Fault> {
+        Ok(self.accounts.get(id).copied().unwrap_or_default())
+    }
+    fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
+        Ok(self.undo.get(id).cloned())
+    }
+    fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault> {
+        Ok(self.transactions.get(id).copied())
+    }
+    fn pending(&self) -> Result<Vec<SharedTransaction>, Fault> {
+        Ok(self.pending.values().cloned().collect())
+    }
+    fn tip(&self) -> Result<Option<Tip>, Fault> {
+        Ok(self.tip.clone())
+    }
+}
+
+/// The keys of test persons, by number.
+pub(crate) fn person(number: usize) -> KeyPair {
+    KeyPair::from_seed(format!("person {number}").as_bytes())
+}
+
+/// The account of a test person.
+pub(crate) fn account(number: usize) -> AccountId {
+    person(number).public()
+}
+
+/// Three streams without proof of work; the first `rich` persons own 1,000 units each.
+pub(crate) fn params(rich: usize) -> Params {
+    let mut params = Params::tri();
+    params.name = "test".to_owned();
+    for (stream, reward) in params.streams.iter_mut().zip([50, 25, 0]) {
+        stream.algorithm = Algorithm::None;
+        stream.reward = reward;
+    }
+    params.allocations = (0..rich)
+        .map(|number| Allocation {
+            account: account(number),
+            balance: 1_000,
+        })
+        .collect();
+    params
+        .allocations
+        .sort_by_key(|allocation| allocation.account);
+    params
+}
+
+/// The network of [`params`].
+pub(crate) fn network(rich: usize) -> Arc<Network> {
+    Arc::new(Network::new(params(rich)).unwrap())
+}
+
+/// A signed transfer between test persons.
+pub(crate) fn transfer(
+    network: &Network,
+    (sender, recipient): (usize, usize),
+    (amount, fee, nonce): (u64, u64, u64),
+) -> SharedTransaction {
+    let keys = person(sender);
+    let transfer = Transfer {
+        sender: keys.public(),
+        recipient: account(recipient),
+        amount,
+        fee,
+        nonce,
+    };
+    Arc::new(transfer.sign(&network.id(), &keys))
+}
+
+/// The ledger in the plainest words: all accounts after a block, kept whole for every block.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct State {
+    pub(crate) accounts: BTreeMap<AccountId, Account>,
+    pub(crate) issued: u128,
+    pub(crate) applied: u64,
+}
+
+impl State {
+    pub(crate) fn genesis(network: &Network) -> Self {
+        let mut state = Self::default();
+        for allocation in &network.params().allocations {
+            let balance = allocation.balance;
+            let account = Account { balance, nonce: 0 };
+            state.accounts.insert(allocation.account, account);
+            state.issued += u128::from(balance);
+        }
+        state
+    }
+
+    pub(crate) fn after(&self, network: &Network, block: &Block) -> Self {
+        let mut state = self.clone();
+        let mut income = 0;
+        for transaction in &block.body().transactions {
+            let order = transaction.transfer();
+            let sender = state.accounts.entry(order.sender).or_default();
+            let cost = u128::from(order.amount) + u128::from(order.fee);
+            if sender.nonce != order.nonce || cost > u128::from(sender.balance) {
+                continue;
+            }
+            sender.nonce += 1;
+            sender.balance -= order.amount + order.fee;
+            state.accounts.entry(order.recipient).or_default().balance += order.amount;
+            income += order.fee;
+            state.applied += 1;
+        }
+        let reward = network.stream(block.header().stream).unwrap().params.reward;
+        let reward = u128::from(reward).min(u128::from(u64::MAX) - state.issued);
+        state.issued += reward;
+        income += reward as u64;
+        state
+            .accounts
+            .entry(block.body().miner)
+            .or_default()
+            .balance += income;
+        state.accounts.retain(|_, account| !account.is_empty());
+        state
+    }
+
+    pub(crate) fn digest(&self) -> StateDigest {
+        let mut accumulator = Accumulator::default();
+        for (id, account) in &self.accounts {
+            accumulator.add(id, account);
+        }
+        accumulator.digest()
+    }
+}
+
+/// Every block that a test has made, each with its place and the state after it.
+pub(crate) struct Model {
+    pub(crate) network: Arc<Network>,
+    pub(crate) blocks: BTreeMap<BlockId, (Arc<Block>, Arc<Record>, State)>,
+}
+
+/// What a test says of a block that it wants.
+#[derive(Clone)]
+pub(crate) struct Wish {
+    pub(crate) stream: Stream,
+    pub(crate) miner: usize,
+    pub(crate) gap_ms: u64,
+    pub(crate) transactions: Vec<SharedTransaction>,
+    pub(crate) digest: Option<StateDigest>,
+    pub(crate) bits: Option<u32>,
+    pub(crate) extra_nonce: u64,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            stream: Stream::A,
+            miner: 9,
+            gap_ms: 1_000,
+            transactions: Vec::new(),
+            digest: None,
+            bits: None,
+            extra_nonce: 0,
+        }
+    }
+}
+
+impl Model {
+    pub(crate) fn new(network: &Arc<Network>) -> Self {
+        let genesis = Arc::clone(network.genesis());
+        let record = Arc::new(rules::genesis_record(network));
+        let state = State::genesis(network);
+        let blocks = BTreeMap::from([(genesis.id(), (genesis, record, state))]);
+        let network = Arc::clone(network);
+        Self { network, blocks }
+    }
+
+    /// A block upon any block of the model, which is not added to it.
+    pub(crate) fn build(&self, parent: &BlockId, wish: Wish) -> Arc<Block> {
+        let (_, record, state) = &self.blocks[parent];
+        let bits = rules::next_target(&self.network, record, wish.stream)
+            .unwrap()
+            .to_bits();
+        let template = Template {
+            stream: wish.stream,
+            parents: vec![*parent],
+            state_digest: wish.digest.unwrap_or_else(|| state.digest()),
+            bits: wish.bits.unwrap_or(bits),
+            min_timestamp_ms: 0,
+            miner: account(wish.miner),
+            transactions: wish.transactions,
+        };
+        let mut search = Search::new(template, wish.extra_nonce, &self.network);
+        let found = search.attempt(record.timestamp_ms() + wish.gap_ms, 1);
+        Arc::new(found.expect("every header solves"))
+    }
+
+    /// A block upon any block of the model, added to it.
+    pub(crate) fn grow(&mut self, parent: &BlockId, wish: Wish) -> Arc<Block> {
+        let block = self.build(parent, wish);
+        let (_, record, state) = &self.blocks[parent];
+        let record = Arc::new(rules::place(&self.network, record, block.heading()).unwrap());
+        let state = state.after(&self.network, &block);
+        self.blocks
+            .insert(block.id(), (Arc::clone(&block), record, state));
+        block
+    }
+}
