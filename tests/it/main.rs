@@ -12,6 +12,7 @@ mod ledger;
 mod memory;
 mod mempool;
 mod node;
+mod sim;
 mod spec;
 mod tidy;
 mod vectors;
