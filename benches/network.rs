@@ -2,6 +2,12 @@
 //!
 //! `cargo bench --bench network [start|propagation|memory]...`; all of them without a name.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark measures the real world"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};

@@ -2,6 +2,12 @@
 //!
 //! `cargo bench --bench simulator [NODES]...`
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark measures the real world"
+)]
+
 use std::sync::Arc;
 use std::time::Instant;
 
