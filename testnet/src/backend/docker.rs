@@ -1,4 +1,5 @@
-//! Nodes as containers, through the `docker` program: each run has a network of its own, whose DNS knows the nodes by name.
+//! Nodes as containers, through the `docker` program: each run has a network of its own, whose DNS knows the nodes by
+//! name.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -45,7 +46,8 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Asks for an engine and sees to the image: a named one must be there or be pulled, else the repository's is built.
+    /// Asks for an engine and sees to the image: a named one must be there or be pulled, else the repository's is
+    /// built.
     pub async fn find(image: Option<&str>, progress: &mut Progress) -> Result<Self, BackendError> {
         let version = docker(&["version", "--format", "{{.Server.Version}}"]);
         let engine = match tokio::time::timeout(ENGINE_TIMEOUT, version).await {
@@ -171,7 +173,8 @@ impl Docker {
     /// Where the control interfaces were published. A container that has ended already has none: it stays silent.
     async fn addresses(&self) -> Result<Vec<Access>, BackendError> {
         let format = format!(
-            "{{{{range $port, $bindings := .NetworkSettings.Ports}}}}{{{{if eq $port \"{RPC_PORT}/tcp\"}}}}\
+            "{{{{range $port, $bindings := .NetworkSettings.Ports}}}}\
+             {{{{if eq $port \"{RPC_PORT}/tcp\"}}}}\
              {{{{range $bindings}}}}{{{{.HostPort}}}} {{{{end}}}}{{{{end}}}}{{{{end}}}}"
         );
         let mut arguments = vec!["inspect", "--format", &format];
