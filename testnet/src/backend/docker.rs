@@ -27,7 +27,8 @@ const NODE_LABEL: &str = "triskel.node";
 const PEER_PORT: u16 = 9_000;
 const RPC_PORT: u16 = 10_000;
 const CONFIG: &str = "/etc/triskel/node.toml";
-const DATA: &str = "/data";
+/// Not where images keep their volume: a volume outlives its container, a file system in memory does not.
+const DATA: &str = "/run/triskel";
 
 /// An engine that is there answers at once; one behind a dead socket or host never does.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -160,8 +161,12 @@ impl Docker {
             // Writable for whatever user the image runs as.
             "--tmpfs",
             &format!("{DATA}:mode=1777"),
-            "--entrypoint",
-            "node",
+            // The image may set it, and the environment goes before the file.
+            "--env",
+            &format!("TRISKEL__DATA_DIR={DATA}"),
+            // Asked through the control interface all the time, the nodes need no other probe.
+            "--no-healthcheck",
+            // The image's entry point is the node.
             &self.image,
             "daemon",
             "--config",
