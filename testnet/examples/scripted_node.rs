@@ -1,7 +1,7 @@
 //! The least program that `testnet` can drive: it mines nothing and talks to nobody, but answers as its script says.
 //!
-//! `TRISKEL_SCRIPT` names the script: `converge`, `diverge` (a tip of its own on every node), `lose` (transfers vanish), `silent`
-//! (never answers), `crash` (ends with code 1 once mining starts), `busy` (its port is in use).
+//! `TRISKEL_SCRIPT` names the script: `converge`, `diverge` (a tip of its own on every node), `lose` (transfers
+//! vanish), `silent` (never answers), `crash` (ends with code 1 once mining starts), `busy` (its port is in use).
 #![allow(
     clippy::disallowed_methods,
     reason = "the bans are for the protocol; this is a program"
@@ -125,7 +125,7 @@ impl Node {
                 "applied": { "block": BlockId([1; 32]), "number": 1, "index": 0 },
             } }),
             _ => {
-                json!({ "error": { "code": code::METHOD_NOT_FOUND, "message": "not in the script" } })
+                json!({ "error": { "code": code::METHOD_NOT_FOUND, "message": "unknown" } })
             }
         }
     }

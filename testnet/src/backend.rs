@@ -1,10 +1,11 @@
-//! What nodes are made of: child processes or containers.
+//! What nodes are made of: child processes, containers, or machines in virtual time.
 //!
-//! A backend starts and ends nodes and shows their logs; everything else goes through [`crate::network`]. Nothing of a run is left
-//! after [`Backend::cleanup`], which may be called at any moment and more than once.
+//! A backend starts and ends nodes and shows their logs; everything else goes through [`crate::network`]. Nothing of
+//! a run is left after [`Backend::cleanup`], which may be called at any moment and more than once.
 
 pub mod docker;
 pub mod process;
+pub mod sim;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use crate::progress::Progress;
 
 use docker::Docker;
 use process::Process;
+use sim::Simulation;
 
 /// Starts and ends nodes.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub enum Backend {
     Process(Process),
     /// Containers on a network of their own.
     Docker(Docker),
+    /// Machines in this process, under virtual time.
+    Sim,
 }
 
 /// Why a backend cannot do its part. The environment is at fault, not the nodes.
@@ -62,6 +66,7 @@ impl Backend {
         match self {
             Self::Process(_) => "process",
             Self::Docker(_) => "docker",
+            Self::Sim => "sim",
         }
     }
 
@@ -70,6 +75,11 @@ impl Backend {
         match self {
             Self::Process(process) => process.start(plan),
             Self::Docker(docker) => docker.start(plan).await,
+            Self::Sim => {
+                let simulation = Simulation::new(plan)?;
+                let access = |node| Access::Sim(simulation.clone(), node);
+                Ok((0..plan.nodes.len()).map(access).collect())
+            }
         }
     }
 
@@ -78,6 +88,7 @@ impl Backend {
         match self {
             Self::Process(process) => process.ended(node),
             Self::Docker(docker) => docker.ended(node).await,
+            Self::Sim => None,
         }
     }
 
@@ -86,13 +97,15 @@ impl Backend {
         match self {
             Self::Process(_) => process::logs(plan, node, lines),
             Self::Docker(docker) => docker.logs(node, lines).await,
+            // What happened is told by the seed.
+            Self::Sim => Vec::new(),
         }
     }
 
     /// Copies the nodes' logs into the run's directory, where they are not there already.
     pub async fn save_logs(&mut self, plan: &Plan) {
         match self {
-            Self::Process(_) => {}
+            Self::Process(_) | Self::Sim => {}
             Self::Docker(docker) => docker.save_logs(plan).await,
         }
     }
@@ -102,6 +115,7 @@ impl Backend {
         match self {
             Self::Process(process) => process.cleanup().await,
             Self::Docker(docker) => docker.cleanup().await,
+            Self::Sim => {}
         }
     }
 }
@@ -123,9 +137,7 @@ pub async fn choose(
             let reason = format!("{asked}, {}", docker.description());
             Ok((Backend::Docker(docker), reason))
         }
-        BackendChoice::Sim => Err(BackendError(
-            "backend sim: this program is built without the simulator".to_owned(),
-        )),
+        BackendChoice::Sim => Ok((Backend::Sim, format!("{asked}, virtual time"))),
         BackendChoice::Auto => match Docker::find(options.image.as_deref(), progress).await {
             Ok(docker) => {
                 let reason = docker.description();

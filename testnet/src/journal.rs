@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::plan::Plan;
 
-/// Writes `events.jsonl` in the run's directory: one JSON object a line, each with the time since the start and the time of day,
-/// both in microseconds, as in the nodes' logs.
+/// Writes `events.jsonl` in the run's directory: one JSON object a line, each with the time since the start and the
+/// time of day, both in microseconds, as in the nodes' logs.
 #[derive(Debug)]
 pub struct Journal {
     file: File,

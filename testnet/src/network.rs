@@ -5,20 +5,27 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use triskel::protocol::chain::id::TransactionId;
+use triskel::protocol::chain::id::{BlockId, TransactionId};
 use triskel::rpc::client::{Client, ClientError};
-use triskel::rpc::{self, Method, Status, code};
+use triskel::rpc::{self, code};
 
+use crate::backend::sim::Simulation;
 use crate::verdict::{NodeState, States};
 
-/// How long a node may take for one answer. Local nodes answer within milliseconds; a machine under full load takes longer.
+/// How long a node may take for one answer. Local nodes answer within milliseconds; a machine under full load takes
+/// longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Looking at a simulation costs nothing in virtual time, so it is looked at often.
+const SIMULATED_INTERVAL_MS: u64 = 10;
 
 /// The way to one node. Cheap to clone.
 #[derive(Clone)]
 pub enum Access {
     /// Through its control interface.
     Rpc(Client),
+    /// Directly: node of an index, in a simulation.
+    Sim(Simulation, usize),
 }
 
 /// Why a node did not do what it was asked.
@@ -56,40 +63,63 @@ impl Access {
     }
 
     /// How the node is.
-    pub async fn status(&self) -> Result<Status, CallError> {
-        self.call(rpc::GetStatus {}).await
+    pub async fn state(&self) -> Result<NodeState, CallError> {
+        match self {
+            Self::Rpc(client) => Ok(NodeState::from(&client.call(rpc::GetStatus {}).await?)),
+            Self::Sim(simulation, node) => simulation.state(*node),
+        }
+    }
+
+    /// The id of the network that the node is part of.
+    pub async fn network_id(&self) -> Result<BlockId, CallError> {
+        match self {
+            Self::Rpc(client) => Ok(client.call(rpc::GetStatus {}).await?.network_id),
+            Self::Sim(simulation, _) => Ok(simulation.network_id()),
+        }
     }
 
     /// Hands in a transaction, in canonical bytes. Handing it in again changes nothing.
     pub async fn submit(&self, transaction: &[u8]) -> Result<TransactionId, CallError> {
-        let transaction = hex(transaction);
-        let submitted = self.call(rpc::SubmitTransaction { transaction }).await?;
-        Ok(submitted.id)
+        match self {
+            Self::Rpc(client) => {
+                let transaction = hex(transaction);
+                let submitted = client.call(rpc::SubmitTransaction { transaction }).await?;
+                Ok(submitted.id)
+            }
+            Self::Sim(simulation, node) => simulation.submit(*node, transaction),
+        }
     }
 
     /// What the node knows of a transaction.
     pub async fn transaction(&self, id: TransactionId) -> Result<TransactionState, CallError> {
-        match self.call(rpc::GetTransaction { id }).await {
+        let client = match self {
+            Self::Rpc(client) => client,
+            Self::Sim(simulation, node) => return Ok(simulation.transaction(*node, id)),
+        };
+        match client.call(rpc::GetTransaction { id }).await {
             Ok(transaction) if transaction.applied.is_some() => Ok(TransactionState::Applied),
             Ok(_) => Ok(TransactionState::Waiting),
-            Err(CallError::NotFound(_)) => Ok(TransactionState::Unknown),
-            Err(error) => Err(error),
+            Err(error) => match CallError::from(error) {
+                CallError::NotFound(_) => Ok(TransactionState::Unknown),
+                error => Err(error),
+            },
         }
     }
 
     /// Starts mining.
     pub async fn start_mining(&self) -> Result<(), CallError> {
-        self.call(rpc::StartMining {}).await
+        match self {
+            Self::Rpc(client) => Ok(client.call(rpc::StartMining {}).await?),
+            Self::Sim(simulation, node) => simulation.mine(*node, true),
+        }
     }
 
     /// Stops mining.
     pub async fn stop_mining(&self) -> Result<(), CallError> {
-        self.call(rpc::StopMining {}).await
-    }
-
-    async fn call<M: Method>(&self, method: M) -> Result<M::Answer, CallError> {
-        let Self::Rpc(client) = self;
-        Ok(client.call(method).await?)
+        match self {
+            Self::Rpc(client) => Ok(client.call(rpc::StopMining {}).await?),
+            Self::Sim(simulation, node) => simulation.mine(*node, false),
+        }
     }
 }
 
@@ -113,27 +143,60 @@ impl From<ClientError> for CallError {
 #[derive(Clone)]
 pub struct Network {
     nodes: Vec<Access>,
-    origin: Instant,
+    clock: Clock,
+}
+
+#[derive(Clone)]
+enum Clock {
+    Real(Instant),
+    Virtual(Simulation),
 }
 
 impl Network {
-    /// A network of real nodes, in the order of their numbers.
+    /// A network of these nodes, in the order of their numbers.
     pub fn new(nodes: Vec<Access>) -> Self {
-        Self {
-            nodes,
-            origin: Instant::now(),
+        let clock = match nodes.first() {
+            Some(Access::Sim(simulation, _)) => Clock::Virtual(simulation.clone()),
+            _ => Clock::Real(Instant::now()),
+        };
+        Self { nodes, clock }
+    }
+
+    /// Time since the network was made, virtual in a simulation.
+    pub fn now(&self) -> Duration {
+        match &self.clock {
+            Clock::Real(origin) => origin.elapsed(),
+            Clock::Virtual(simulation) => simulation.now(),
         }
     }
 
-    /// Time since the network was made.
-    pub fn now(&self) -> Duration {
-        self.origin.elapsed()
-    }
-
-    /// Lets a polling interval pass. Many nodes are asked less often, for asking costs them the time to mine.
+    /// Lets a polling interval pass. Many real nodes are asked less often, for asking costs them the time to mine.
     pub async fn pause(&self) {
         let interval_ms = if self.nodes.len() <= 10 { 50 } else { 100 };
-        tokio::time::sleep(Duration::from_millis(interval_ms)).await;
+        match &self.clock {
+            Clock::Real(_) => tokio::time::sleep(Duration::from_millis(interval_ms)).await,
+            Clock::Virtual(simulation) => {
+                simulation.run_for(SIMULATED_INTERVAL_MS);
+                // Lets a signal be heard.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// The invariant that a simulation violated, if it did.
+    pub fn violation(&self) -> Option<String> {
+        match &self.clock {
+            Clock::Real(_) => None,
+            Clock::Virtual(simulation) => simulation.violation(),
+        }
+    }
+
+    /// The hash of everything that happened in a simulation.
+    pub fn trace(&self) -> Option<String> {
+        match &self.clock {
+            Clock::Real(_) => None,
+            Clock::Virtual(simulation) => Some(simulation.trace()),
+        }
     }
 
     /// Asks all nodes at once; the answers are in the order of the nodes.
@@ -155,20 +218,15 @@ impl Network {
 
     /// What all nodes say of themselves.
     pub async fn states(&self) -> States {
-        self.each(|_, access| async move {
-            let status = access.status().await.ok()?;
-            Some(NodeState::from(&status))
-        })
-        .await
+        self.each(|_, access| async move { access.state().await.ok() })
+            .await
     }
 
-    /// How the first node is. It tells what all have in common.
-    pub async fn first_status(&self) -> Result<Status, CallError> {
-        self.nodes
-            .first()
-            .expect("a scenario has at least one node")
-            .status()
-            .await
+    /// The id of the network, as the first node says it.
+    pub async fn id(&self) -> Result<BlockId, CallError> {
+        let first = self.nodes.first();
+        let first = first.expect("a scenario has at least one node");
+        first.network_id().await
     }
 }
 

@@ -137,7 +137,8 @@ pub fn new_run_id() -> String {
     format!("{year}{month:02}{day:02}t{hour:02}{minute:02}{second:02}-{process}-{chance:04x}")
 }
 
-/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
+/// algorithms").
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;

@@ -43,6 +43,8 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// Which nodes are where.
     pub agreement: Agreement,
+    /// The hash of everything that happened, where the same seed gives the same.
+    pub trace: Option<String>,
     /// The run's directory.
     pub directory: String,
 }
@@ -96,6 +98,9 @@ impl Report {
         text.push('\n');
         if let Some(convergence_ms) = self.convergence_ms {
             let _ = writeln!(text, "time to convergence: {convergence_ms} ms");
+        }
+        if let Some(trace) = &self.trace {
+            let _ = writeln!(text, "trace: {trace:.16} of seed {}", self.seed);
         }
         let Transfers {
             wanted, applied, ..
@@ -202,6 +207,15 @@ impl Report {
             }
         }
         let _ = writeln!(text, "evidence: {}", self.directory);
+        if self.trace.is_some() {
+            let scenario = std::path::Path::new(&self.directory).join("scenario.toml");
+            let _ = writeln!(
+                text,
+                "replay: testnet run {} --backend {}",
+                scenario.display(),
+                self.backend
+            );
+        }
     }
 }
 
@@ -229,7 +243,8 @@ pub fn ranges(nodes: &[usize]) -> String {
     parts.into_iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
-/// Units as coins, with as many decimals as are needed but at least two, so that the points stand below each other mostly.
+/// Units as coins, with as many decimals as are needed but at least two, so that the points stand below each other
+/// mostly.
 fn coins(units: u64) -> String {
     let (whole, rest) = (units / UNITS_PER_COIN, units % UNITS_PER_COIN);
     let decimals = format!("{rest:08}");
@@ -316,6 +331,7 @@ mod tests {
             },
             nodes: states.into_iter().enumerate().map(node).collect(),
             agreement,
+            trace: None,
             directory: "runs/r".to_owned(),
         }
     }

@@ -167,6 +167,7 @@ async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Rep
         transfers: run.transfers,
         nodes,
         agreement,
+        trace: run.network.trace(),
         directory: run.plan.directory.display().to_string(),
     }
 }
@@ -182,7 +183,8 @@ fn print(report: &Report, json: bool) {
     }
 }
 
-/// The signals that ask this program to end. They are listened for from the first moment, so that none ends it unprepared.
+/// The signals that ask this program to end. They are listened for from the first moment, so that none ends it
+/// unprepared.
 struct Signals {
     #[cfg(unix)]
     streams: Option<[tokio::signal::unix::Signal; 2]>,

@@ -33,7 +33,8 @@ pub struct Scenario {
     /// Signed transfers, handed to the nodes in turn while they mine; at most 1,000,000.
     #[serde(default, deserialize_with = "within::<_, 0, 1_000_000>")]
     pub transfers: u64,
-    /// Hashes per second and stream that every node spends. If absent, so few that any number of nodes shares two cores.
+    /// Hashes per second and stream that every node spends. If absent, so few that any number of nodes shares two
+    /// cores.
     #[serde(default, deserialize_with = "optional_within::<_, 1, 1_000_000_000>")]
     pub hashrate: Option<u64>,
     /// What the nodes agree on.

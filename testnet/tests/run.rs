@@ -47,10 +47,11 @@ fn scripted_node() -> PathBuf {
 fn testnet(node: Option<&Path>, script: &str, arguments: &[&str]) -> Run {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
+    command.arg("run").args(arguments);
+    if !arguments.contains(&"--backend") {
+        command.args(["--backend", "process"]);
+    }
     command
-        .arg("run")
-        .args(["--backend", "process"])
-        .args(arguments)
         .current_dir(directory.path())
         .env_remove("TRISKEL_NODE")
         .env("TRISKEL_SCRIPT", script);
@@ -233,9 +234,30 @@ fn an_interrupted_run_leaves_no_process() {
     assert!(!lives);
 }
 
-/// The main job, small, with the real node: `cargo build --workspace` puts it beside this program.
 #[test]
-#[ignore = "needs the node program"]
+fn simulated_nodes_converge_and_the_same_seed_gives_the_same_trace() {
+    let arguments = [
+        "--backend",
+        "sim",
+        "--nodes",
+        "7",
+        "--transfers",
+        "20",
+        "--json",
+    ];
+    let result = |seed| -> serde_json::Value {
+        let run = testnet(None, "", &[&arguments[..], &["--seed", seed]].concat());
+        run.assert_code(0);
+        serde_json::from_slice(&run.output.stdout).unwrap()
+    };
+    let (first, again, other) = (result("7"), result("7"), result("8"));
+    assert_eq!(first["nodes"], again["nodes"]);
+    assert_eq!(first["trace"], again["trace"]);
+    assert_ne!(first["trace"], other["trace"]);
+}
+
+/// The main job, small, with the real node: building the whole workspace puts it beside this program.
+#[test]
 fn three_real_nodes_converge() {
     let run = testnet(
         None,

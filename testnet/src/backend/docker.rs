@@ -1,4 +1,5 @@
-//! Nodes as containers, through the `docker` program: each run has a network of its own, whose DNS knows the nodes by name.
+//! Nodes as containers, through the `docker` program: each run has a network of its own, whose DNS knows the nodes by
+//! name.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -26,7 +27,8 @@ const NODE_LABEL: &str = "triskel.node";
 const PEER_PORT: u16 = 9_000;
 const RPC_PORT: u16 = 10_000;
 const CONFIG: &str = "/etc/triskel/node.toml";
-const DATA: &str = "/data";
+/// Not where images keep their volume: a volume outlives its container, a file system in memory does not.
+const DATA: &str = "/run/triskel";
 
 /// An engine that is there answers at once; one behind a dead socket or host never does.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +47,8 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Asks for an engine and sees to the image: a named one must be there or be pulled, else the repository's is built.
+    /// Asks for an engine and sees to the image: a named one must be there or be pulled, else the repository's is
+    /// built.
     pub async fn find(image: Option<&str>, progress: &mut Progress) -> Result<Self, BackendError> {
         let version = docker(&["version", "--format", "{{.Server.Version}}"]);
         let engine = match tokio::time::timeout(ENGINE_TIMEOUT, version).await {
@@ -158,8 +161,12 @@ impl Docker {
             // Writable for whatever user the image runs as.
             "--tmpfs",
             &format!("{DATA}:mode=1777"),
-            "--entrypoint",
-            "node",
+            // The image may set it, and the environment goes before the file.
+            "--env",
+            &format!("TRISKEL__DATA_DIR={DATA}"),
+            // Asked through the control interface all the time, the nodes need no other probe.
+            "--no-healthcheck",
+            // The image's entry point is the node.
             &self.image,
             "daemon",
             "--config",
@@ -171,7 +178,8 @@ impl Docker {
     /// Where the control interfaces were published. A container that has ended already has none: it stays silent.
     async fn addresses(&self) -> Result<Vec<Access>, BackendError> {
         let format = format!(
-            "{{{{range $port, $bindings := .NetworkSettings.Ports}}}}{{{{if eq $port \"{RPC_PORT}/tcp\"}}}}\
+            "{{{{range $port, $bindings := .NetworkSettings.Ports}}}}\
+             {{{{if eq $port \"{RPC_PORT}/tcp\"}}}}\
              {{{{range $bindings}}}}{{{{.HostPort}}}} {{{{end}}}}{{{{end}}}}{{{{end}}}}"
         );
         let mut arguments = vec!["inspect", "--format", &format];

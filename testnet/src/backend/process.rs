@@ -13,8 +13,8 @@ use crate::journal;
 use crate::network::Access;
 use crate::plan::{Place, Plan};
 
-/// Ports to choose from: below those that Linux (from 32768), macOS and Windows (from 49152) give to outgoing connections, which
-/// otherwise take a chosen port now and then before its node listens on it.
+/// Ports to choose from: below those that Linux (from 32768), macOS and Windows (from 49152) give to outgoing
+/// connections, which otherwise take a chosen port now and then before its node listens on it.
 const FIRST_PORT: u16 = 20_000;
 const LAST_PORT: u16 = 31_999;
 
@@ -49,7 +49,8 @@ impl Process {
                 nodes: Vec::new(),
             }),
             None => Err(BackendError(format!(
-                "backend process: no node program at {}; build it with `cargo build --workspace`, or \
+                "backend process: no node program at {}; build it with \
+                 `cargo build --workspace`, or \
                  name it with --node",
                 candidates
                     .iter()
@@ -180,7 +181,8 @@ fn free_ports(count: usize) -> Result<Vec<Reserved>, BackendError> {
     match ports.len() == count {
         true => Ok(ports),
         false => Err(BackendError(format!(
-            "backend process: {count} free ports are needed from {FIRST_PORT} to {LAST_PORT}, {} are",
+            "backend process: {count} free ports are needed from {FIRST_PORT} to \
+             {LAST_PORT}, {} are",
             ports.len()
         ))),
     }

@@ -51,7 +51,7 @@ impl Load {
             return Ok(load);
         }
         let silent = |error| Failure::Verdict(format!("{} gives {error}", plan.nodes[0].name));
-        let network = run.network.first_status().await.map_err(silent)?.network_id;
+        let network = run.network.id().await.map_err(silent)?;
         let senders = plan.senders.len();
         for index in 0..plan.scenario.transfers as usize {
             let keys = &plan.senders[index % senders];

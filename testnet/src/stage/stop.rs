@@ -2,7 +2,8 @@
 
 use super::Run;
 
-/// Ends all nodes and removes everything that the backend made. The evidence stays; the nodes' data stays if `keep` says so.
+/// Ends all nodes and removes everything that the backend made. The evidence stays; the nodes' data stays if `keep`
+/// says so.
 pub async fn stop(run: &mut Run, keep: bool) {
     run.progress.show("stopping the nodes");
     run.backend.save_logs(&run.plan).await;

@@ -51,7 +51,8 @@ fn judge(states: &[Option<NodeState>], blocks: u64, transfers: u64) -> Step {
         return Step::Done;
     }
     Step::Waiting(format!(
-        "waiting for {blocks} blocks on every node: {there}/{nodes} there, slowest {slowest}/{blocks}, \
+        "waiting for {blocks} blocks on every node: {there}/{nodes} there, \
+         slowest {slowest}/{blocks}, \
          transfers {everywhere}/{transfers} applied"
     ))
 }

@@ -1,0 +1,171 @@
+//! Nodes as machines in one process, under virtual time: the same seed gives the same trace.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use triskel::protocol::chain::id::{BlockId, TransactionId};
+use triskel::protocol::chain::params::{Allocation, Network};
+use triskel::protocol::chain::transaction::Transaction;
+use triskel::sim::{self, Violation, World, WorldConfig};
+
+use super::BackendError;
+use crate::network::{CallError, TransactionState};
+use crate::plan::{ENDOWMENT, Plan};
+use crate::verdict::NodeState;
+
+/// How long, in virtual milliseconds, a node may take to write a transaction and answer.
+const ANSWER_LIMIT_MS: u64 = 5_000;
+
+/// A simulated network. Clones are the same network.
+#[derive(Clone)]
+pub struct Simulation(Arc<Mutex<Inner>>);
+
+struct Inner {
+    world: World,
+    network: Arc<Network>,
+    /// The invariant that was violated, once one was. Nothing moves any more then.
+    violation: Option<String>,
+}
+
+impl Simulation {
+    /// The network of a plan, at its start. No node mines yet.
+    ///
+    /// # Errors
+    ///
+    /// The plan's parameters make no network, or its start violates an invariant.
+    pub fn new(plan: &Plan) -> Result<Self, BackendError> {
+        let failed = |error: &dyn std::fmt::Display| BackendError(format!("backend sim: {error}"));
+        let mut params = plan.scenario.params().map_err(|error| failed(&error))?;
+        let endow = |keys: &triskel::protocol::chain::key::KeyPair| Allocation {
+            account: keys.public(),
+            balance: ENDOWMENT,
+        };
+        params.allocations = plan.senders.iter().map(endow).collect();
+        params
+            .allocations
+            .sort_by_key(|allocation| allocation.account);
+        let network = Network::new(sim::simulated(params)).map_err(|error| failed(&error))?;
+        let network = Arc::new(network);
+        let seed = plan.scenario.seed.unwrap_or_default();
+        let dials = plan.nodes.iter().enumerate();
+        let edges = dials.flat_map(|(node, plan)| plan.dials.iter().map(move |&to| (node, to)));
+        let config = WorldConfig {
+            edges: edges.collect(),
+            hashrate: plan.scenario.hashrate.unwrap_or_default(),
+            ..WorldConfig::new(seed, Arc::clone(&network), plan.nodes.len())
+        };
+        let mut world = World::new(config).map_err(|violation| failed(&violation))?;
+        for node in 0..plan.nodes.len() {
+            world
+                .mine(node, false)
+                .map_err(|violation| failed(&violation))?;
+        }
+        Ok(Self(Arc::new(Mutex::new(Inner {
+            world,
+            network,
+            violation: None,
+        }))))
+    }
+
+    /// Virtual time since the start.
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.lock().world.now_ms())
+    }
+
+    /// Lets virtual time pass.
+    pub fn run_for(&self, duration_ms: u64) {
+        // What goes wrong is kept, and shown by everything that is asked afterwards.
+        let _ = self.lock().attempt(|world| world.run_for(duration_ms));
+    }
+
+    /// The invariant that was violated, if one was.
+    pub fn violation(&self) -> Option<String> {
+        self.lock().violation.clone()
+    }
+
+    /// The hash of everything that has happened.
+    pub fn trace(&self) -> String {
+        self.lock().world.trace().0
+    }
+
+    /// What a node says of itself.
+    pub(crate) fn state(&self, node: usize) -> Result<NodeState, CallError> {
+        let mut inner = self.lock();
+        inner.attempt(|_| Ok(()))?;
+        let world = &inner.world;
+        let down = || CallError::Silent("it is down".to_owned());
+        let status = world.status(node).ok_or_else(down)?;
+        let mined = inner.network.streams().map(|(stream, _)| {
+            let count = status.mined.get(&stream).copied().unwrap_or_default();
+            (stream.to_string(), count)
+        });
+        Ok(NodeState {
+            blocks: status.tip.number,
+            tip: status.tip.id,
+            state_digest: status.tip.accumulator.digest(),
+            transactions: status.tip.transactions,
+            peers: status.sessions as u32,
+            mining: status.mining,
+            mined: mined.collect::<BTreeMap<_, _>>(),
+            balance: world.account(node, &status.miner).balance,
+        })
+    }
+
+    pub(crate) fn network_id(&self) -> BlockId {
+        self.lock().network.id()
+    }
+
+    pub(crate) fn submit(&self, node: usize, bytes: &[u8]) -> Result<TransactionId, CallError> {
+        let mut inner = self.lock();
+        let network = inner.network.id();
+        let transaction = Transaction::decode(bytes, &network)
+            .map_err(|error| CallError::Failed(error.to_string()))?;
+        let transaction = Arc::new(transaction);
+        let answer = inner.attempt(|world| {
+            let Some(ticket) = world.submit(node, transaction)? else {
+                return Ok(None);
+            };
+            world.run_until(ANSWER_LIMIT_MS, |world| world.answer(ticket).is_some())?;
+            Ok(world.answer(ticket).cloned())
+        })?;
+        match answer {
+            Some(Ok(id)) => Ok(id),
+            Some(Err(refusal)) => Err(CallError::Refused(refusal.to_string())),
+            None => Err(CallError::Silent(
+                "the transaction has no answer".to_owned(),
+            )),
+        }
+    }
+
+    pub(crate) fn transaction(&self, node: usize, id: TransactionId) -> TransactionState {
+        match self.lock().world.transaction(node, &id) {
+            Some(_) => TransactionState::Applied,
+            None => TransactionState::Unknown,
+        }
+    }
+
+    pub(crate) fn mine(&self, node: usize, mining: bool) -> Result<(), CallError> {
+        self.lock().attempt(|world| world.mine(node, mining))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("the world does not panic")
+    }
+}
+
+impl Inner {
+    fn attempt<T>(
+        &mut self,
+        act: impl FnOnce(&mut World) -> Result<T, Violation>,
+    ) -> Result<T, CallError> {
+        if let Some(violation) = &self.violation {
+            return Err(CallError::Failed(violation.clone()));
+        }
+        act(&mut self.world).map_err(|violation| {
+            let text = violation.to_string();
+            self.violation = Some(text.clone());
+            CallError::Failed(text)
+        })
+    }
+}
