@@ -123,7 +123,7 @@ impl Catalogue {
             mempool_bytes: make.gauge("mempool_bytes", "Canonical bytes of the waiting transactions."),
             admitted: make.counters("mempool_admitted_total", "Transactions taken into the mempool: submitted here, or relayed.", &["origin"]),
             refused: make.counters("mempool_refused_total", "Transactions not taken into the mempool.", &["reason"]),
-            transactions: make.gauge("transactions_applied_total", "Transactions applied by the selected chain; falls in a reorganisation."),
+            transactions: make.gauge("transactions_applied", "Transactions applied by the selected chain; falls in a reorganisation."),
             issued: make.gauge("issued_units", "Units issued by genesis and rewards."),
             sync_remaining: make.gauge("sync_remaining_blocks", "Blocks still to be fetched from a peer with a better chain."),
             mining: make.gauge("mining", "1 while the node mines."),
