@@ -2,6 +2,12 @@
 //!
 //! `cargo bench --bench network [start|propagation|memory]...`; all of them without a name.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark measures the real world"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +26,10 @@ use triskel::rpc::{GetStatus, Status, StopMining};
 const NODES: usize = 16;
 
 fn main() {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|other| other == name);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be started");
     let mut results = serde_json::Map::new();
@@ -64,7 +73,11 @@ struct Plan {
 
 impl Process {
     fn start(folder: &Path, plan: &Plan) -> Self {
-        let peers: Vec<_> = plan.peers.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        let peers: Vec<_> = plan
+            .peers
+            .iter()
+            .map(|port| format!("\"127.0.0.1:{port}\""))
+            .collect();
         let data: PathBuf = folder.join(format!("node-{}", plan.port));
         let text = format!(
             "port = {}\nlisten = \"127.0.0.1\"\npeers = [{}]\ndata_dir = {:?}\n\
@@ -100,7 +113,11 @@ impl Process {
             }
         });
         let address = SocketAddr::from(([127, 0, 0, 1], plan.rpc));
-        Self { child, client: Client::new(address), lines }
+        Self {
+            child,
+            client: Client::new(address),
+            lines,
+        }
     }
 
     async fn answers(&self) -> Status {
@@ -132,8 +149,9 @@ impl Process {
 }
 
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
+    let listeners: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"))
+        .collect();
     let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
     listeners.iter().map(port).collect()
 }
@@ -166,7 +184,11 @@ fn network(folder: &Path, interval_ms: u64, hashrate: u64, miners: usize) -> Vec
     let ports = free_ports(2 * NODES);
     let mut rng = Rng::new(1);
     let plan = |index: usize, rng: &mut Rng| {
-        let mut peers: Vec<_> = index.checked_sub(1).map(|peer| ports[peer]).into_iter().collect();
+        let mut peers: Vec<_> = index
+            .checked_sub(1)
+            .map(|peer| ports[peer])
+            .into_iter()
+            .collect();
         if index > 1 {
             peers.push(ports[rng.below(index as u64 - 1) as usize]);
         }
@@ -180,7 +202,9 @@ fn network(folder: &Path, interval_ms: u64, hashrate: u64, miners: usize) -> Vec
             mining: index < miners,
         }
     };
-    (0..NODES).map(|index| Process::start(folder, &plan(index, &mut rng))).collect()
+    (0..NODES)
+        .map(|index| Process::start(folder, &plan(index, &mut rng)))
+        .collect()
 }
 
 /// From the miner's change of tip to that of every other node, empty blocks.
@@ -192,14 +216,25 @@ async fn propagation() -> Value {
         node.until(BLOCKS).await;
     }
     for node in &nodes {
-        node.client.call(StopMining {}).await.expect("the node runs");
+        node.client
+            .call(StopMining {})
+            .await
+            .expect("the node runs");
     }
     let mut mined: BTreeMap<String, f64> = BTreeMap::new();
     let mut seen: Vec<(String, f64)> = Vec::new();
     for node in &nodes {
-        for line in node.lines.lock().expect("nobody panics with the lock").iter() {
+        for line in node
+            .lines
+            .lock()
+            .expect("nobody panics with the lock")
+            .iter()
+        {
             let event: Value = serde_json::from_str(line).expect("logs are JSON");
-            let block = event["block"].as_str().expect("a tip has a block").to_owned();
+            let block = event["block"]
+                .as_str()
+                .expect("a tip has a block")
+                .to_owned();
             let at_ms = time_of_day_ms(event["timestamp"].as_str().expect("events are dated"));
             match event["origin"].as_str() {
                 Some("mined") => drop(mined.insert(block, at_ms)),
@@ -226,22 +261,31 @@ async fn memory() -> Value {
     for node in &nodes {
         node.until(BLOCKS).await;
     }
-    let mut mebibytes: Vec<f64> =
-        nodes.iter().map(|node| node.resident_kib() as f64 / 1_024.0).collect();
+    let mut mebibytes: Vec<f64> = nodes
+        .iter()
+        .map(|node| node.resident_kib() as f64 / 1_024.0)
+        .collect();
     json!({ "nodes": NODES, "blocks": BLOCKS, "mebibytes": summary(&mut mebibytes), "goal": 25.0 })
 }
 
 /// Milliseconds since midnight of `....-..-..THH:MM:SS.ffffffZ`.
 fn time_of_day_ms(timestamp: &str) -> f64 {
-    let time = timestamp.split(['T', 'Z']).nth(1).expect("RFC 3339 has a T");
-    time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().expect("digits")) * 1_000.0
+    let time = timestamp
+        .split(['T', 'Z'])
+        .nth(1)
+        .expect("RFC 3339 has a T");
+    time.split(':').fold(0.0, |sum, part| {
+        sum * 60.0 + part.parse::<f64>().expect("digits")
+    }) * 1_000.0
 }
 
 fn summary(values: &mut [f64]) -> Value {
     values.sort_by(f64::total_cmp);
     let at = |fraction: f64| {
         let index = (values.len().saturating_sub(1) as f64 * fraction).round() as usize;
-        values.get(index).map(|value| (value * 1_000.0).round() / 1_000.0)
+        values
+            .get(index)
+            .map(|value| (value * 1_000.0).round() / 1_000.0)
     };
     json!({ "min": at(0.0), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0) })
 }

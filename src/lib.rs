@@ -23,3 +23,6 @@ pub mod rpc;
     reason = "this layer is where I/O happens"
 )]
 pub mod node;
+
+#[cfg(feature = "sim")]
+pub mod sim;

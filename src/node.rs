@@ -94,7 +94,7 @@ impl Node {
 
         let (end, ended) = watch::channel(());
         let rpc = rpc.map(|(listener, address)| {
-            announce::serving("rpc", address);
+            announce::serving("JSON-RPC", address);
             tokio::spawn(serve(listener, rpc::router(control.clone()), ended.clone()));
             address
         });

@@ -20,8 +20,8 @@ pub fn listening(address: SocketAddr) {
 }
 
 /// The control interface or metrics are served.
-pub fn serving(what: &str, address: SocketAddr) {
-    info!(target: "triskel::node", what, %address, "serving {what} on http://{address}");
+pub fn serving(service: &str, address: SocketAddr) {
+    info!(target: "triskel::node", service, %address, "serving {service} on http://{address}");
 }
 
 /// A dial begins.
@@ -54,13 +54,19 @@ pub fn announce(event: &Event) {
         Event::BlockAccepted { .. } | Event::BlockRejected { .. } => announce_block(event),
         Event::TipChanged { .. } => announce_tip(event),
         Event::TransactionAdmitted { id, own } => {
-            debug!(target: "triskel::mempool", transaction = %id, own, "transaction {id:.12} waits for a block");
+            debug!(
+                target: "triskel::mempool", transaction = %id, own,
+                "transaction {id:.12} waits for a block"
+            );
         }
         Event::TransactionRefused { label } => {
             debug!(target: "triskel::mempool", reason = label, "transaction refused: {label}");
         }
         Event::Sync { remaining: 0, from } => {
-            info!(target: "triskel::sync", from = %from, remaining = 0, "synchronised with {from:.12}");
+            info!(
+                target: "triskel::sync", from = %from, remaining = 0,
+                "synchronised with {from:.12}"
+            );
         }
         Event::Sync { remaining, from } => {
             info!(
@@ -95,7 +101,10 @@ fn announce_peer(event: &Event) {
             let text = reason
                 .as_deref()
                 .unwrap_or("the peer closed the connection");
-            info!(target: "triskel::peer", peer = %key, reason = label, "peer {key:.12} left: {text}");
+            info!(
+                target: "triskel::peer", peer = %key, reason = label,
+                "peer {key:.12} left: {text}"
+            );
         }
         Event::HandshakeFailed { remote, reason, .. } => {
             let label = reason.as_ref().map_or("remote", |reason| reason.label());
@@ -103,7 +112,10 @@ fn announce_peer(event: &Event) {
             let text = reason
                 .as_deref()
                 .unwrap_or("the peer closed the connection");
-            info!(target: "triskel::peer", remote = %remote, reason = label, "no session with {remote}: {text}");
+            info!(
+                target: "triskel::peer", remote = %remote, reason = label,
+                "no session with {remote}: {text}"
+            );
         }
         Event::DialFailed { endpoint, retry_ms } => {
             let delay = Delay(*retry_ms);
@@ -134,7 +146,8 @@ fn announce_block(event: &Event) {
         } => {
             let origin_label = origin.label();
             warn!(
-                target: "triskel::block", block = %id, stream = %stream, origin = origin_label, reason = label,
+                target: "triskel::block", block = %id, stream = %stream, origin = origin_label,
+                reason = label,
                 "block {id:.12} of stream {stream} from {} is refused: {reason}", From(origin)
             );
         }
@@ -148,17 +161,19 @@ fn announce_accepted(block: &Block, number: u64, origin: &Origin, reward: u64, a
     let transactions = block.body().transactions.len();
     match origin {
         Origin::Mined => info!(
-            target: "triskel::block", block = %id, number, stream = %stream, origin = "mined", transactions, reward,
-            "Stream {stream}: mined block #{number} with {transactions} txs, reward {}", coins::format(reward)
+            target: "triskel::block", block = %id, number, stream = %stream, origin = "mined",
+            transactions, reward,
+            "Stream {stream}: mined block #{number} with {transactions} txs, reward {}",
+            coins::format(reward)
         ),
         Origin::Relayed(key) => info!(
-            target: "triskel::block", block = %id, number, stream = %stream, origin = "relayed", from = %key,
-            transactions, age_ms, "received block #{number} from {key:.12}"
+            target: "triskel::block", block = %id, number, stream = %stream, origin = "relayed",
+            from = %key, transactions, age_ms, "received block #{number} from {key:.12}"
         ),
         // Thousands at a time: the lines of the synchronisation tell how far it is.
         Origin::Synced(key) => debug!(
-            target: "triskel::block", block = %id, number, stream = %stream, origin = "synced", from = %key,
-            transactions, "received block #{number} from {key:.12}"
+            target: "triskel::block", block = %id, number, stream = %stream, origin = "synced",
+            from = %key, transactions, "received block #{number} from {key:.12}"
         ),
     }
 }
@@ -178,13 +193,15 @@ fn announce_tip(event: &Event) {
     };
     // Exactly one event a change: outsiders measure by it, down to the names of the fields.
     info!(
-        target: TIP_TARGET, block = %id, number, stream = %stream, origin = origin.label(), undone, applied, transactions,
+        target: TIP_TARGET, block = %id, number, stream = %stream, origin = origin.label(), undone,
+        applied, transactions,
         "tip #{number} {id:.12}"
     );
     if *undone > 0 {
         info!(
             target: "triskel::chain", block = %id, number, undone, applied,
-            "reorganisation: {undone} blocks undone, {applied} applied, the tip is #{number} {id:.12}"
+            "reorganisation: {undone} blocks undone, {applied} applied, \
+             the tip is #{number} {id:.12}"
         );
     }
 }
@@ -215,7 +232,8 @@ pub fn statistics(statistics: &Statistics) -> String {
     } = statistics;
     let balance = coins::format(*balance);
     format!(
-        "blocks {blocks} | transactions {transactions} | miner balance {balance} | connected peers {peers} | mempool {mempool}"
+        "blocks {blocks} | transactions {transactions} | miner balance {balance} | \
+         connected peers {peers} | mempool {mempool}"
     )
 }
 
@@ -223,7 +241,8 @@ pub fn statistics(statistics: &Statistics) -> String {
 pub fn announce_statistics(facts: &Statistics) {
     info!(
         target: "triskel::statistics", blocks = facts.blocks, transactions = facts.transactions,
-        balance = facts.balance, peers = facts.peers, mempool = facts.mempool, "{}", statistics(facts)
+        balance = facts.balance, peers = facts.peers, mempool = facts.mempool,
+        "{}", statistics(facts)
     );
 }
 

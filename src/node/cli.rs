@@ -5,7 +5,7 @@ mod ask;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -15,6 +15,9 @@ pub use ask::{AskError, health, key, status, transfer};
 
 const ABOUT: &str =
     "A node of the Triskel network: mines, gossips, syncs, stores, and serves metrics and JSON-RPC";
+
+/// Names the file where no flag does.
+const FILE_VARIABLE: &str = "TRISKEL_CONFIG";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +30,8 @@ Examples:
   node status --port 9001                   how the node on port 9001 is
 
 Configuration:
-  defaults < file (--config) < environment < flags; `node config` shows what holds and where it comes from.
+  defaults < file (--config) < environment < flags; `node config` shows what holds
+  and where it comes from.
   A list in the environment or a flag replaces the list of the file.
 
 Environment:
@@ -53,7 +57,6 @@ Exit codes:
     version,
     about = ABOUT,
     after_help = EXAMPLES,
-    args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
 )]
 pub struct Cli {
@@ -139,7 +142,7 @@ enum Command {
 #[command(next_help_heading = "Configuration")]
 struct Settings {
     /// A TOML file
-    #[arg(short, long, value_name = "PATH", env = "TRISKEL_CONFIG")]
+    #[arg(short, long, value_name = "PATH")]
     config: Option<PathBuf>,
     /// The TCP port for peers; 0 takes any free one
     #[arg(short, long, value_name = "PORT")]
@@ -252,8 +255,8 @@ pub enum CliError {
     Arguments(#[from] clap::Error),
     /// Neither a port nor a command.
     #[error(
-        "`{0}` is neither a port (0 to 65535) nor a command (daemon, config, status, health, key, transfer); \
-         see node --help"
+        "`{0}` is neither a port (0 to 65535) nor a command \
+         (daemon, config, status, health, key, transfer); see node --help"
     )]
     First(String),
     /// `--set` without `=`.
@@ -273,22 +276,24 @@ pub fn parse(
     let text = |word: OsString| word.to_string_lossy().into_owned();
     let environment = environment.into_iter();
     let environment: Vec<_> = environment.map(|(k, v)| (text(k), text(v))).collect();
-    let load = |settings: Settings| settings.load(environment).map(Box::new);
+    // Flags may stand before the command as well as behind it: `node --port 9001 status`.
+    let before = cli.settings.with_positions(cli.first, cli.others)?;
+    let load = |after: &Settings| load(&[&before, after], &environment).map(Box::new);
     Ok(match cli.command {
         None => Action::Run {
-            loaded: load(cli.settings.with_positions(cli.first, cli.others)?)?,
+            loaded: load(&Settings::default())?,
             stop_with_stdin: false,
         },
         Some(Command::Daemon {
             stop_with_stdin,
             settings,
         }) => Action::Run {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             stop_with_stdin,
         },
         Some(Command::Config { example: true, .. }) => Action::Example,
         Some(Command::Config { json, settings, .. }) => Action::Config {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             json,
         },
         Some(Command::Status {
@@ -296,15 +301,15 @@ pub fn parse(
             json,
             settings,
         }) => Action::Status {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             rpc,
             json,
         },
         Some(Command::Health { metrics, settings }) => Action::Health {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             metrics,
         },
-        Some(Command::Key { settings }) => Action::Key(load(settings)?),
+        Some(Command::Key { settings }) => Action::Key(load(&settings)?),
         Some(Command::Transfer {
             to,
             amount,
@@ -312,11 +317,25 @@ pub fn parse(
             rpc,
             settings,
         }) => Action::Transfer {
-            loaded: load(settings)?,
+            loaded: load(&settings)?,
             rpc,
             payment: Payment { to, amount, fee },
         },
     })
+}
+
+/// What stands further right wins.
+fn load(settings: &[&Settings], environment: &[(String, String)]) -> Result<Loaded, CliError> {
+    let mut flags = Vec::new();
+    let variable = environment
+        .iter()
+        .find(|(name, path)| name == FILE_VARIABLE && !path.is_empty());
+    let mut file = variable.map(|(_, path)| Path::new(path));
+    for settings in settings {
+        flags.extend(settings.overrides()?);
+        file = settings.config.as_deref().or(file);
+    }
+    Ok(config::load(file, environment.iter().cloned(), &flags)?)
 }
 
 impl Settings {
@@ -334,11 +353,6 @@ impl Settings {
         }
         self.peer.extend(others);
         Ok(self)
-    }
-
-    fn load(self, environment: Vec<(String, String)>) -> Result<Loaded, CliError> {
-        let flags = self.overrides()?;
-        Ok(config::load(self.config.as_deref(), environment, &flags)?)
     }
 
     fn overrides(&self) -> Result<Vec<Override>, CliError> {

@@ -1,6 +1,7 @@
 //! The configuration of a node: one structure, one table of keys, four layers.
 //!
-//! Defaults < file < environment < flags. Programs that embed a node write `NodeConfig { port: 9000, ..Default::default() }`.
+//! Defaults < file < environment < flags. Programs that embed a node write
+//! `NodeConfig { port: 9000, ..Default::default() }`.
 
 mod error;
 mod keys;
@@ -79,7 +80,8 @@ section! {
         streams: StreamsConfig = StreamsConfig::default(), Kind::Section(StreamsConfig::KEYS);
         /// Accounts that genesis endows; balances are in units, 100000000 to a coin.
         allocations: Vec<AllocationConfig> = Vec::new(), Kind::Allocations,
-            "[{ account = \"f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9\", balance = 100000000 }]";
+            "[{ account = \"f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9\", \
+               balance = 100000000 }]";
     }
 }
 
@@ -103,7 +105,8 @@ section! {
         /// The delay that halves the difficulty, in milliseconds. Unset: as many intervals as in the preset.
         half_life_ms: Option<u64> = None, Kind::Integer(1, MOST), "60000";
         /// The hash by which work is measured. (none is for the simulator alone.)
-        algorithm: Option<Algorithm> = None, Kind::Choice(&["sha256d", "blake3", "sha3", "none"]), "\"sha256d\"";
+        algorithm: Option<Algorithm> = None, Kind::Choice(&["sha256d", "blake3", "sha3", "none"]),
+            "\"sha256d\"";
         /// What the miner of a block receives beside the fees, in units.
         reward: Option<u64> = None, Kind::Integer(0, MOST), "5000000000";
         /// The most transactions in one block.
@@ -135,7 +138,8 @@ section! {
         /// How many hashes per second the node spends on each stream. 0 mines nothing.
         hashrate: u64 = DEFAULT_HASHRATE, Kind::Integer(0, MOST);
         /// Hashes per second of single streams.
-        hashrates: HashratesConfig = HashratesConfig::default(), Kind::Section(HashratesConfig::KEYS);
+        hashrates: HashratesConfig = HashratesConfig::default(),
+            Kind::Section(HashratesConfig::KEYS);
     }
 }
 
@@ -274,7 +278,7 @@ impl NodeConfig {
         }
     }
 
-    /// The data directory, `{port}` replaced. `{slot}` is left for the store, which knows which directories are in use.
+    /// The data directory, `{port}` replaced. `{slot}` is left for the store, which knows what is in use.
     pub fn data_directory(&self) -> PathBuf {
         PathBuf::from(self.data_dir.replace("{port}", &self.port.to_string()))
     }
@@ -316,7 +320,7 @@ impl NodeConfig {
         }
     }
 
-    /// Checks what no key can know alone: ports that collide, limits that contradict each other, the network, the address.
+    /// Checks what no key can know alone: ports that collide, limits that contradict each other, network and address.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_ports()?;
         let peer = &self.peer;
@@ -391,8 +395,8 @@ impl NodeConfig {
     pub fn resolved(&self) -> Self {
         let mut resolved = self.clone();
         resolved.data_dir = self.data_directory().display().to_string();
-        resolved.rpc.port = self.rpc.port.or(Some(self.port_beside(1_000)));
-        resolved.metrics.port = self.metrics.port.or(Some(self.port_beside(2_000)));
+        resolved.rpc.port = self.rpc.port.or_else(|| Some(self.port_beside(1_000)));
+        resolved.metrics.port = self.metrics.port.or_else(|| Some(self.port_beside(2_000)));
         resolved
     }
 }

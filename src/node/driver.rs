@@ -291,7 +291,10 @@ impl Driver {
                 self.feed(Input::Command(command))?;
             }
             Order::Hashrate { stream, hashrate } => {
-                for stream in stream.map_or(Stream::ALL.to_vec(), |stream| vec![stream]) {
+                for stream in Stream::ALL
+                    .into_iter()
+                    .filter(|one| stream.is_none_or(|stream| stream == *one))
+                {
                     if let Some(known) = self.published.hashrate.get_mut(&stream) {
                         *known = hashrate;
                         self.miner.set_hashrate(stream, hashrate);

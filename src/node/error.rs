@@ -44,7 +44,8 @@ pub enum NodeError {
     },
     /// The store failed while the node ran.
     #[error(
-        "the store failed, the node cannot go on: {0}; what was acknowledged is on disk, start it again"
+        "the store failed, the node cannot go on: {0}; \
+         what was acknowledged is on disk, start it again"
     )]
     Fault(#[from] Fault),
 }
@@ -93,7 +94,8 @@ fn advice(error: &io::Error, what: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "another program uses the port: stop it, or choose another with {flag} (0 takes any free one)"
+                "another program uses the port: stop it, \
+                 or choose another with {flag} (0 takes any free one)"
             )
         }
         io::ErrorKind::PermissionDenied => {

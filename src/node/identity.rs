@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::protocol::chain::id::AccountId;
 use crate::protocol::chain::key::KeyPair;
@@ -14,7 +15,10 @@ pub const KEY_FILE: &str = "node.key";
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read or written.
-    #[error("cannot {action} the node's key {}: {source}; check the permissions of the data directory", path.display())]
+    #[error(
+        "cannot {action} the node's key {}: {source}; check the permissions of the data directory",
+        path.display()
+    )]
     Io {
         /// What was tried.
         action: &'static str,
@@ -25,8 +29,9 @@ pub enum IdentityError {
     },
     /// The file holds something else.
     #[error(
-        "{} is damaged: it must hold one secret key as 64 hexadecimal digits; restore it from a copy, \
-         or move it away to start with a new key (coins mined to the old one are lost with it)",
+        "{} is damaged: it must hold one secret key as 64 hexadecimal digits; \
+         restore it from a copy, or move it away to start with a new key \
+         (coins mined to the old one are lost with it)",
         path.display()
     )]
     Damaged {
@@ -93,9 +98,14 @@ enum Published {
     Exists,
 }
 
-/// Writes beside and then gives the name, so that a half-written key never bears it, and an existing one is never replaced.
+/// Writes beside and then gives the name, so that a half-written key never bears it and an existing one is never
+/// replaced.
 fn publish(directory: &Path, path: &Path, keys: &KeyPair) -> io::Result<Published> {
-    let temporary = directory.join(format!("{KEY_FILE}.{}.new", std::process::id()));
+    // Threads of one process must not share a temporary file either.
+    static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+    let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    let temporary = directory.join(format!("{KEY_FILE}.{process}-{attempt}.new"));
     // What a crashed process of the same number left.
     if let Err(error) = fs::remove_file(&temporary)
         && error.kind() != ErrorKind::NotFound

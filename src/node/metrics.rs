@@ -20,7 +20,14 @@ use super::control::{Control, Snapshot};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::rules::next_target;
+use crate::protocol::chain::view::View;
 use crate::protocol::machine::io::{Direction, Event, Origin};
+
+/// A checkpoint lies at least this far below the tip, where blocks are hardly ever undone.
+const CHECKPOINT_DEPTH: u64 = 32;
+
+/// Checkpoints are the multiples of this: seconds apart where blocks come fast, so that nearly all scrapes of one round see the same.
+const CHECKPOINT_STEP: u64 = 64;
 
 /// The metrics of one node.
 pub struct Metrics {
@@ -135,6 +142,12 @@ impl Metrics {
             .set(snapshot.record.timestamp_ms() as f64 / 1_000.0);
         all.tip_prefix.set(prefix(&tip.id.0));
         all.digest_prefix.set(prefix(&tip.accumulator.digest().0));
+        let checkpoint =
+            tip.number.saturating_sub(CHECKPOINT_DEPTH) / CHECKPOINT_STEP * CHECKPOINT_STEP;
+        if let Ok(Some(id)) = control.store.selected(checkpoint) {
+            all.checkpoint_number.set(checkpoint as f64);
+            all.checkpoint_prefix.set(prefix(&id.0));
+        }
         all.transactions.set(tip.transactions as f64);
         all.issued.set(tip.issued as f64);
         all.mempool_transactions

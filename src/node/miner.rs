@@ -157,14 +157,13 @@ impl State {
             while hashes > 0 {
                 let slice = hashes.min(SLICE);
                 hashes -= slice;
-                match self.attempt(stream, slice) {
-                    Some(input) => {
-                        if self.inputs.blocking_send(input).is_err() {
-                            return false;
-                        }
-                    }
-                    None if !self.searches.contains_key(&stream) => break,
-                    None => {}
+                if let Some(input) = self.attempt(stream, slice)
+                    && self.inputs.blocking_send(input).is_err()
+                {
+                    return false;
+                }
+                if !self.searches.contains_key(&stream) {
+                    break;
                 }
                 match orders.try_recv() {
                     Ok(order) => {

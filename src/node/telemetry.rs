@@ -90,8 +90,8 @@ where
     }
 }
 
-/// Time, level unless it is the usual one, message. Fields are shown where the message does not hold them: in lines that are
-/// not for everybody.
+/// Time, level unless it is the usual one, message. Fields are shown where the message does not hold them: in lines
+/// that are not for everybody.
 struct TextLine(Looks);
 
 impl<S, N> FormatEvent<S, N> for TextLine

@@ -1,20 +1,30 @@
 //! The integration tests: one crate, one module a subject.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the bans are the protocol's"
+)]
 
 mod bits;
 mod chain;
+mod cli;
 mod codec;
+mod config;
 mod crash;
 mod examples;
 mod frames;
+mod identity;
 mod ledger;
+mod logs;
 mod memory;
 mod mempool;
 mod metrics;
 mod node;
 mod refusals;
 mod rpc;
+mod sim;
 mod spec;
 mod store;
 mod tidy;

@@ -43,7 +43,8 @@ pub enum AskError {
     Slot(String),
     /// The node is of another network.
     #[error(
-        "the node is of network {found:.12}, this configuration is of {wanted:.12}; correct --network or --config"
+        "the node is of network {found:.12}, this configuration is of {wanted:.12}; \
+         correct --network or --config"
     )]
     OtherNetwork {
         /// The genesis id of the node.

@@ -62,7 +62,8 @@ pub enum ConfigError {
     Network(#[from] ParamsError),
     /// The network goes without proof of work.
     #[error(
-        "network.streams: the algorithm `none` is for the simulator alone; use sha256d, blake3 or sha3"
+        "network.streams: the algorithm `none` is for the simulator alone; \
+         use sha256d, blake3 or sha3"
     )]
     Simulated,
     /// The address is none.

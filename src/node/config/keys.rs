@@ -212,7 +212,8 @@ macro_rules! section {
         $section:ident {
             $(
                 $(#[doc = $doc:literal])+
-                $field:ident $(as $rename:literal)?: $type:ty = $default:expr, $kind:expr $(, $sample:literal)?;
+                $field:ident $(as $rename:literal)?: $type:ty = $default:expr, $kind:expr
+                    $(, $sample:literal)?;
             )*
         }
     ) => {

@@ -69,7 +69,8 @@ fn has_values(values: &toml::Table) -> bool {
     })
 }
 
-/// The effective configuration for programs: an object of paths, each with `value` (null if unset), `origin` and `name`.
+/// The effective configuration for programs: an object of paths, each with `value` (null if unset), `origin` and
+/// `name`.
 pub fn effective_json(loaded: &Loaded) -> String {
     let values = serde_json::to_value(loaded.config.resolved());
     let values = values.expect("a configuration has only texts as keys");
@@ -87,9 +88,12 @@ pub fn effective_json(loaded: &Loaded) -> String {
 /// An example file: every key with its meaning, what is allowed, and its default or a sample, switched off by a `#`.
 pub fn example() -> String {
     let mut text = String::from(
-        "# The configuration of a Triskel node, every key with its default. To set one, remove the # before it.\n\
-         # Environment variables override this file, with __ for each dot: TRISKEL__MINING__ENABLED=false\n\
-         # Flags override both: --set mining.enabled=false. See `node --help`, and `node config` for what holds.\n",
+        "# The configuration of a Triskel node, every key with its default.\n\
+         # To set one, remove the # before it.\n\
+         # Environment variables override this file, with __ for each dot:\n\
+         #   TRISKEL__MINING__ENABLED=false\n\
+         # Flags override both: --set mining.enabled=false\n\
+         # See `node --help`, and `node config` for what holds.\n",
     );
     let defaults = values(&NodeConfig::default());
     describe_section(&mut text, "", NodeConfig::KEYS, &defaults);

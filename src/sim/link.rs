@@ -1,0 +1,40 @@
+//! Links: ordered streams of bytes between two nodes, as TCP gives them. A lost packet is a delay or a reset, never a missing message.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::protocol::machine::io::ConnId;
+
+/// A connection between two nodes: index 0 dialled, index 1 was dialled.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) nodes: [usize; 2],
+    pub(super) conns: [ConnId; 2],
+    /// When the last frame in each direction arrives: the next one cannot overtake it. By the index of the receiver.
+    pub(super) last_us: [u64; 2],
+    /// Frames that a cut holds back, by the index of the receiver.
+    pub(super) held: [VecDeque<Arc<[u8]>>; 2],
+}
+
+impl Link {
+    pub(super) fn new(nodes: [usize; 2], conns: [ConnId; 2], now_us: u64) -> Self {
+        Self {
+            nodes,
+            conns,
+            last_us: [now_us; 2],
+            held: Default::default(),
+        }
+    }
+
+    /// The index of the end that a connection is.
+    pub(super) fn end(&self, conn: ConnId) -> usize {
+        usize::from(self.conns[1] == conn)
+    }
+
+    /// When a frame arrives that would take `latency_us` by itself.
+    pub(super) fn arrival_us(&mut self, receiver: usize, now_us: u64, latency_us: u64) -> u64 {
+        let at_us = (now_us + latency_us).max(self.last_us[receiver]);
+        self.last_us[receiver] = at_us;
+        at_us
+    }
+}

@@ -1,0 +1,556 @@
+//! Events to inputs, effects to events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::check::Violation;
+use super::link::Link;
+use super::world::{Event, World, address, endpoint, node_at};
+use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::id::BlockId;
+use crate::protocol::chain::template::{Search, Template};
+use crate::protocol::chain::view::{Batch, Fault};
+use crate::protocol::chain::work::Target;
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::machine::Machine;
+use crate::protocol::machine::io::{
+    ConnId, Effect, Event as Happening, Input, Origin, Outbox, Request,
+};
+use crate::protocol::machine::serve::serve;
+use crate::protocol::wire::frame::{self, PREFIX_BYTES};
+use crate::protocol::wire::message::{Message, MessageError, Received};
+
+/// Checked messages that are remembered: a block reaches every node within the time of a few others.
+const MEMORY: usize = 4_096;
+
+/// The first port of those that a dialling node has.
+const EPHEMERAL: u16 = 40_000;
+
+impl World {
+    /// Starts a node from what is on its disk.
+    pub(super) fn start(&mut self, node: usize) -> Result<(), Violation> {
+        let (time, network) = (self.time(), Arc::clone(&self.config.network));
+        let member = &mut self.members[node];
+        let seed = member.rng.next_u64();
+        let mut out = Outbox::default();
+        let machine = Machine::new(
+            member.config.clone(),
+            network,
+            seed,
+            time,
+            &member.disk,
+            &mut out,
+        );
+        let machine = machine.map_err(|fault| self.fault(node, &fault))?;
+        self.members[node].machine = Some(machine);
+        self.trace.add(self.now_us, node, "start", &[]);
+        self.perform(node, out)?;
+        self.examine(node)
+    }
+
+    fn fault(&self, node: usize, fault: &Fault) -> Violation {
+        self.violation(node, format!("its store failed: {fault}"))
+    }
+
+    /// Takes the next event.
+    pub(super) fn step(&mut self) -> Result<(), Violation> {
+        let Some(((at_us, _), event)) = self.events.pop_first() else {
+            return Ok(());
+        };
+        self.now_us = at_us;
+        match event {
+            Event::Wake { node } => {
+                self.members[node].wake = None;
+                self.feed(node, Input::Wake)
+            }
+            Event::Frame {
+                link,
+                receiver,
+                bytes,
+            } => self.deliver(link, receiver, bytes),
+            Event::Solved { node, stream } => self.solve(node, stream),
+            Event::Durable { node, life, number } => self.durable(node, life, number),
+            Event::Dialled {
+                from,
+                life,
+                endpoint,
+            } => self.dialled(from, life, endpoint),
+            Event::Established { link, endpoint } => self.established(link, endpoint),
+            Event::Refused {
+                node,
+                life,
+                endpoint,
+            } => self.feed_alive(node, life, Input::Refused { endpoint }),
+            Event::Closed { node, life, conn } => {
+                self.feed_alive(node, life, Input::Disconnected { conn })
+            }
+            Event::Resolved { node, life, seed } => {
+                let reachable = (0..self.nodes()).filter(|other| self.reaches(node, *other));
+                let addresses = reachable
+                    .filter_map(|other| endpoint(other).address())
+                    .collect();
+                self.feed_alive(node, life, Input::Resolved { seed, addresses })
+            }
+        }
+    }
+
+    fn feed_alive(&mut self, node: usize, life: u64, input: Input) -> Result<(), Violation> {
+        if self.members[node].life == life {
+            self.feed(node, input)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Hands a fact to a node, if it runs.
+    pub(super) fn feed(&mut self, node: usize, input: Input) -> Result<(), Violation> {
+        let time = self.time();
+        self.record(node, &input);
+        let member = &mut self.members[node];
+        let Some(machine) = &mut member.machine else {
+            return Ok(());
+        };
+        let mut out = Outbox::default();
+        let handled = machine.handle(time, input, &member.disk, &mut out);
+        handled.map_err(|fault| self.fault(node, &fault))?;
+        self.perform(node, out)?;
+        self.examine(node)
+    }
+
+    fn record(&mut self, node: usize, input: &Input) {
+        let mut number = |kind, number: u64| {
+            self.trace
+                .add(self.now_us, node, kind, &number.to_le_bytes());
+        };
+        match input {
+            Input::Connected { conn, .. } => number("connected", conn.0),
+            Input::Disconnected { conn } => number("disconnected", conn.0),
+            Input::Malformed { conn, .. } => number("malformed", conn.0),
+            Input::Slow { conn } => number("slow", conn.0),
+            Input::Message { conn, .. } => number("message", conn.0),
+            Input::Submitted { ticket, .. } => number("submitted", ticket.0),
+            Input::Solved { block } => self.trace.add(self.now_us, node, "solved", &block.id().0),
+            Input::Refused { .. } => number("refused", 0),
+            Input::Resolved { .. } => number("resolved", 0),
+            Input::Command(_) => number("command", 0),
+            Input::Wake => number("wake", 0),
+        }
+    }
+
+    /// Compares a node with the oracle, if its tip has moved, and sets its timer.
+    fn examine(&mut self, node: usize) -> Result<(), Violation> {
+        let member = &mut self.members[node];
+        let Some(machine) = &member.machine else {
+            return Ok(());
+        };
+        let tip = machine.chain().tip();
+        let moved = member.seen.as_ref().is_none_or(|seen| seen.id != tip.id);
+        if moved {
+            if member
+                .seen
+                .as_ref()
+                .is_some_and(|seen| seen.work > tip.work)
+            {
+                let what = format!("its tip went back to {} with less work", tip.id);
+                return Err(self.violation(node, what));
+            }
+            let compared = self.oracle.compare(tip, &member.disk, &mut member.checked);
+            member.seen = Some(tip.clone());
+            let id = tip.id;
+            compared.map_err(|what| self.violation(node, what))?;
+            self.trace.add(self.now_us, node, "tip", &id.0);
+        }
+        let member = &mut self.members[node];
+        let deadline = member.machine.as_ref().and_then(Machine::next_deadline);
+        let at_us = deadline.map(|at_ms| (at_ms * 1_000).max(self.now_us));
+        if member.wake.map(|(at_us, _)| at_us) != at_us {
+            if let Some(key) = member.wake.take() {
+                self.events.remove(&key);
+            }
+            if let Some(at_us) = at_us {
+                let key = self.schedule(at_us, Event::Wake { node });
+                self.members[node].wake = Some(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn schedule(&mut self, at_us: u64, event: Event) -> (u64, u64) {
+        self.sequence += 1;
+        let key = (at_us, self.sequence);
+        self.events.insert(key, event);
+        key
+    }
+
+    fn draw(&mut self, (least, most): (u64, u64)) -> u64 {
+        least + self.rng.below(most - least + 1)
+    }
+
+    fn perform(&mut self, node: usize, out: Outbox) -> Result<(), Violation> {
+        let mut effects = out.0.into_iter();
+        while let Some(effect) = effects.next() {
+            let Effect::Persist(batch) = effect else {
+                self.act(node, effect)?;
+                continue;
+            };
+            let number = self.write(node, batch);
+            self.members[node]
+                .waiting
+                .push_back((number, effects.by_ref().collect()));
+            let at_us = self.now_us + self.draw(self.config.persist_us);
+            let life = self.members[node].life;
+            self.schedule(at_us, Event::Durable { node, life, number });
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, node: usize, batch: Batch) -> u64 {
+        let member = &mut self.members[node];
+        let tip = batch.tip.clone();
+        let number = member.disk.write(batch);
+        if let Some(tip) = tip {
+            member.tips.push_back((number, tip));
+        }
+        number
+    }
+
+    fn durable(&mut self, node: usize, life: u64, number: u64) -> Result<(), Violation> {
+        let member = &mut self.members[node];
+        if member.life != life {
+            return Ok(());
+        }
+        member.disk.sync(number);
+        while member
+            .tips
+            .front()
+            .is_some_and(|(written, _)| *written <= number)
+        {
+            member.durable = member.tips.pop_front().map(|(_, tip)| tip);
+        }
+        let mut effects = Vec::new();
+        while member
+            .waiting
+            .front()
+            .is_some_and(|(written, _)| *written <= number)
+        {
+            effects.extend(
+                member
+                    .waiting
+                    .pop_front()
+                    .into_iter()
+                    .flat_map(|(_, effects)| effects),
+            );
+        }
+        effects
+            .into_iter()
+            .try_for_each(|effect| self.act(node, effect))
+    }
+
+    fn act(&mut self, node: usize, effect: Effect) -> Result<(), Violation> {
+        let life = self.members[node].life;
+        match effect {
+            Effect::Persist(_) => {
+                return Err(self.violation(node, "it persists twice in one turn"));
+            }
+            Effect::Send { to, message } => {
+                let bytes: Arc<[u8]> = frame::encode(&message).into();
+                to.into_iter()
+                    .for_each(|conn| self.send(node, conn, Arc::clone(&bytes)));
+            }
+            Effect::Serve { to, request } => self.serve(node, to, &request)?,
+            Effect::Dial(endpoint) => {
+                let at_us = self.now_us + self.draw(self.config.latency_us);
+                self.schedule(
+                    at_us,
+                    Event::Dialled {
+                        from: node,
+                        life,
+                        endpoint,
+                    },
+                );
+            }
+            Effect::Resolve(seed) => {
+                let at_us = self.now_us + self.draw(self.config.latency_us);
+                self.schedule(at_us, Event::Resolved { node, life, seed });
+            }
+            Effect::Disconnect { conn, .. } => {
+                if let Some(link) = self.members[node].conns.get(&conn).copied() {
+                    self.reset(link);
+                }
+            }
+            Effect::Mine(templates) => self.work(node, templates),
+            Effect::Answer { ticket, result } => drop(self.answers.insert(ticket, result)),
+            Effect::Notify(event) => self.notice(node, &event)?,
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, node: usize, to: ConnId, request: &Request) -> Result<(), Violation> {
+        let answer = serve(&self.members[node].disk, request);
+        let answer = answer.map_err(|fault| self.fault(node, &fault))?;
+        self.send(node, to, frame::encode(&answer).into());
+        Ok(())
+    }
+
+    fn notice(&mut self, node: usize, event: &Happening) -> Result<(), Violation> {
+        if let Happening::BlockAccepted { block, origin, .. } = event {
+            if *origin == Origin::Mined {
+                *self.members[node]
+                    .mined
+                    .entry(block.header().stream)
+                    .or_default() += 1;
+            }
+            let added = self.oracle.add(block);
+            added.map_err(|what| self.violation(node, what))?;
+        }
+        if let Happening::BlockRejected {
+            label: "state_digest" | "header",
+            reason,
+            ..
+        } = event
+        {
+            return Err(self.violation(node, format!("it refuses an honest block: {reason}")));
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, node: usize, conn: ConnId, bytes: Arc<[u8]>) {
+        let Some(id) = self.members[node].conns.get(&conn).copied() else {
+            return;
+        };
+        let latency_us = self.draw(self.config.latency_us);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let receiver = 1 - link.end(conn);
+        let at_us = link.arrival_us(receiver, self.now_us, latency_us);
+        self.schedule(
+            at_us,
+            Event::Frame {
+                link: id,
+                receiver,
+                bytes,
+            },
+        );
+    }
+
+    fn deliver(&mut self, id: u64, receiver: usize, bytes: Arc<[u8]>) -> Result<(), Violation> {
+        let Some(link) = self.links.get(&id) else {
+            return Ok(());
+        };
+        let (node, conn) = (link.nodes[receiver], link.conns[receiver]);
+        let is_cut = !self.reaches(link.nodes[0], link.nodes[1]);
+        if is_cut || !link.held[receiver].is_empty() {
+            // Cut, or behind what was: bytes keep their order.
+            if let Some(link) = self.links.get_mut(&id) {
+                link.held[receiver].push_back(bytes);
+            }
+            return Ok(());
+        }
+        self.frames += 1;
+        self.bytes += bytes.len() as u64;
+        match self.checked(&bytes) {
+            Ok(message) => self.feed(node, Input::Message { conn, message }),
+            Err(error) => Err(self.violation(node, format!("an honest peer sent {error}"))),
+        }
+    }
+
+    /// Reads and checks a frame. The result is a function of the bytes and the network alone, so that of a block that reaches every node
+    /// is found once; blocks are shared, so that 5,000 nodes hold each of them once.
+    fn checked(&mut self, frame: &Arc<[u8]>) -> Result<Received, MessageError> {
+        let body = &frame[PREFIX_BYTES..];
+        let key = *blake3::hash(body).as_bytes();
+        if let Some(known) = self.memory.get(&key) {
+            return Ok(known.clone());
+        }
+        let message = frame::decode(body)?;
+        let remember = matches!(message, Message::NewBlock(_) | Message::NewTransaction(_));
+        let mut received = message.check(&self.config.network)?;
+        match &mut received {
+            Received::NewBlock(block) => self.share(block),
+            Received::Blocks { blocks, .. } => {
+                blocks.iter_mut().for_each(|block| self.share(block))
+            }
+            _ => {}
+        }
+        if remember {
+            if self.memory.len() >= MEMORY {
+                self.memory.clear();
+            }
+            self.memory.insert(key, received.clone());
+        }
+        Ok(received)
+    }
+
+    fn share(&mut self, block: &mut Arc<crate::protocol::chain::block::Block>) {
+        let id: BlockId = block.id();
+        *block = Arc::clone(self.blocks.entry(id).or_insert_with(|| Arc::clone(block)));
+    }
+
+    fn dialled(&mut self, from: usize, life: u64, to: Endpoint) -> Result<(), Violation> {
+        if self.members[from].life != life {
+            return Ok(());
+        }
+        let back_us = self.now_us + self.draw(self.config.latency_us);
+        let listening = |node: &usize| {
+            self.members
+                .get(*node)
+                .is_some_and(|member| member.machine.is_some())
+                && self.reaches(from, *node)
+        };
+        let Some(node) = node_at(&to).filter(listening) else {
+            self.schedule(
+                back_us,
+                Event::Refused {
+                    node: from,
+                    life,
+                    endpoint: to,
+                },
+            );
+            return Ok(());
+        };
+        let conns = [ConnId(self.next_conn), ConnId(self.next_conn + 1)];
+        self.next_conn += 2;
+        let id = self.next_link;
+        self.next_link += 1;
+        let mut link = Link::new([from, node], conns, self.now_us);
+        link.last_us[0] = back_us;
+        self.links.insert(id, link);
+        self.members[node].conns.insert(conns[1], id);
+        self.members[from].conns.insert(conns[0], id);
+        self.schedule(
+            back_us,
+            Event::Established {
+                link: id,
+                endpoint: to,
+            },
+        );
+        let remote = address(from, EPHEMERAL + (id % 20_000) as u16);
+        self.feed(
+            node,
+            Input::Connected {
+                conn: conns[1],
+                dialled: None,
+                remote,
+            },
+        )
+    }
+
+    fn established(&mut self, id: u64, endpoint: Endpoint) -> Result<(), Violation> {
+        let Some(link) = self.links.get(&id) else {
+            return Ok(());
+        };
+        let (node, conn) = (link.nodes[0], link.conns[0]);
+        let Some(remote) = endpoint.address() else {
+            return Ok(());
+        };
+        self.feed(
+            node,
+            Input::Connected {
+                conn,
+                dialled: Some(endpoint),
+                remote,
+            },
+        )
+    }
+
+    /// Ends a link: each end learns of it after a while, frames on the way are lost.
+    pub(super) fn reset(&mut self, id: u64) {
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
+        for end in [0, 1] {
+            let (node, conn) = (link.nodes[end], link.conns[end]);
+            self.members[node].conns.remove(&conn);
+            let life = self.members[node].life;
+            // Not before the connection stood.
+            let at_us = (self.now_us + self.draw(self.config.latency_us)).max(link.last_us[end]);
+            self.schedule(at_us, Event::Closed { node, life, conn });
+        }
+    }
+
+    /// Lets go what no cut holds back any more.
+    pub(super) fn release(&mut self) {
+        let ids: Vec<u64> = self.links.keys().copied().collect();
+        for id in ids {
+            let latency_us = self.draw(self.config.latency_us);
+            let Some(link) = self.links.get(&id) else {
+                continue;
+            };
+            if !self.reaches(link.nodes[0], link.nodes[1]) {
+                continue;
+            }
+            for receiver in [0, 1] {
+                let Some(link) = self.links.get_mut(&id) else {
+                    continue;
+                };
+                let held = std::mem::take(&mut link.held[receiver]);
+                let arrivals: Vec<_> = held
+                    .into_iter()
+                    .map(|bytes| (link.arrival_us(receiver, self.now_us, latency_us), bytes))
+                    .collect();
+                for (at_us, bytes) in arrivals {
+                    self.schedule(
+                        at_us,
+                        Event::Frame {
+                            link: id,
+                            receiver,
+                            bytes,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Makes a node's timers and luck void.
+    pub(super) fn void(&mut self, node: usize) {
+        let member = &mut self.members[node];
+        let solving = std::mem::take(&mut member.solving);
+        for key in solving.into_values().chain(member.wake.take()) {
+            self.events.remove(&key);
+        }
+        member.templates.clear();
+    }
+
+    fn work(&mut self, node: usize, templates: Vec<Template>) {
+        let member = &mut self.members[node];
+        for key in std::mem::take(&mut member.solving).into_values() {
+            self.events.remove(&key);
+        }
+        member.templates.clear();
+        let mut solving = BTreeMap::new();
+        for template in templates {
+            let member = &mut self.members[node];
+            let (stream, hashrate) = (template.stream, member.hashrate);
+            let target = Target::from_bits(template.bits);
+            member.templates.insert(stream, template);
+            let Some(target) = target.ok().filter(|_| hashrate > 0) else {
+                continue;
+            };
+            // The exponential law: memoryless, so a new template draws anew.
+            let mean_us = target.expected_hashes() / hashrate as f64 * 1e6;
+            let wait_us = -(1.0 - member.rng.fraction()).ln() * mean_us;
+            let at_us = self.now_us + (wait_us as u64).max(1);
+            solving.insert(stream, self.schedule(at_us, Event::Solved { node, stream }));
+        }
+        self.members[node].solving = solving;
+    }
+
+    fn solve(&mut self, node: usize, stream: Stream) -> Result<(), Violation> {
+        let (wall_ms, network) = (self.time().wall_ms, Arc::clone(&self.config.network));
+        let member = &mut self.members[node];
+        member.solving.remove(&stream);
+        let Some(template) = member.templates.remove(&stream) else {
+            return Ok(());
+        };
+        member.extra_nonce += 1;
+        let found = Search::new(template, member.extra_nonce, &network).attempt(wall_ms, 1);
+        let Some(block) = found else {
+            return Err(self.violation(node, "a network of the simulator has no proof of work"));
+        };
+        let mut block = Arc::new(block);
+        self.share(&mut block);
+        self.feed(node, Input::Solved { block })
+    }
+}

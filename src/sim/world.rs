@@ -1,0 +1,526 @@
+//! A network of machines, the events between them, and the hands that hurt and heal it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::check::{Oracle, Violation};
+use super::disk::Disk;
+use super::link::Link;
+use super::trace::Trace;
+use crate::protocol::chain::block::{Block, Stream};
+use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
+use crate::protocol::chain::key::KeyPair;
+use crate::protocol::chain::ledger::Account;
+use crate::protocol::chain::params::Network;
+use crate::protocol::chain::template::Template;
+use crate::protocol::chain::transaction::SharedTransaction;
+use crate::protocol::chain::view::{Location, Tip, View};
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::machine::io::{Command, ConnId, Effect, Input, Ticket};
+use crate::protocol::machine::{Machine, MachineConfig};
+use crate::protocol::mempool::AdmissionError;
+use crate::protocol::rng::Rng;
+use crate::protocol::time::Time;
+use crate::protocol::wire::message::Received;
+
+/// The port of every simulated node.
+const PORT: u16 = 9_000;
+
+/// The wall clock at the start: 2026-01-01 UTC, in milliseconds.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+
+/// A world at its start.
+#[derive(Clone, Debug)]
+pub struct WorldConfig {
+    /// From which all draws follow.
+    pub seed: u64,
+    /// The network, without proof of work: see [`super::simulated`].
+    pub network: Arc<Network>,
+    /// Nodes.
+    pub nodes: usize,
+    /// Who keeps a connection to whom: the first dials the second.
+    pub edges: Vec<(usize, usize)>,
+    /// The time that a frame takes, in microseconds: at least, at most.
+    pub latency_us: (u64, u64),
+    /// The time that a write takes to be durable, in microseconds: at least, at most.
+    pub persist_us: (u64, u64),
+    /// Hashes per second that each node spends on each stream.
+    pub hashrate: u64,
+    /// Connections that a node opens by itself to nodes that it hears of.
+    pub target_outbound: usize,
+    /// The time between two signs of life that are asked for, in milliseconds.
+    pub ping_interval_ms: u64,
+}
+
+impl WorldConfig {
+    /// A small network on one site: node i keeps a connection to i-1 and to one random earlier node.
+    pub fn new(seed: u64, network: Arc<Network>, nodes: usize) -> Self {
+        let mut rng = Rng::new(seed ^ 0x7472_6565);
+        let mut edges = Vec::new();
+        for node in 1..nodes {
+            edges.push((node, node - 1));
+            if node > 1 {
+                edges.push((node, rng.below(node as u64 - 1) as usize));
+            }
+        }
+        Self {
+            seed,
+            network,
+            nodes,
+            edges,
+            latency_us: (1_000, 20_000),
+            persist_us: (500, 10_000),
+            hashrate: 2_000,
+            target_outbound: 0,
+            ping_interval_ms: 10_000,
+        }
+    }
+}
+
+/// What is known of a node from outside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeStatus {
+    /// The tip and the state after it.
+    pub tip: Tip,
+    /// Sessions that stand.
+    pub sessions: usize,
+    /// Blocks mined, by stream.
+    pub mined: BTreeMap<Stream, u64>,
+    /// Waiting transactions.
+    pub mempool: usize,
+    /// Whether it mines.
+    pub mining: bool,
+    /// Who receives what it mines.
+    pub miner: AccountId,
+}
+
+/// A member of the world.
+pub(super) struct Member {
+    /// `None` while it is down.
+    pub(super) machine: Option<Machine>,
+    pub(super) disk: Disk,
+    pub(super) rng: Rng,
+    pub(super) config: MachineConfig,
+    /// Counts the starts: what belongs to an earlier one is void.
+    pub(super) life: u64,
+    pub(super) wake: Option<(u64, u64)>,
+    pub(super) templates: BTreeMap<Stream, Template>,
+    pub(super) solving: BTreeMap<Stream, (u64, u64)>,
+    pub(super) hashrate: u64,
+    pub(super) extra_nonce: u64,
+    pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
+    pub(super) conns: BTreeMap<ConnId, u64>,
+    pub(super) mined: BTreeMap<Stream, u64>,
+    pub(super) checked: Vec<BlockId>,
+    pub(super) seen: Option<Tip>,
+    /// The newest tip that a crash cannot take.
+    pub(super) durable: Option<Tip>,
+    /// Newer ones, by the write that they wait for.
+    pub(super) tips: VecDeque<(u64, Tip)>,
+}
+
+/// Something that will happen.
+pub(super) enum Event {
+    /// A dial reaches its target.
+    Dialled {
+        from: usize,
+        life: u64,
+        endpoint: Endpoint,
+    },
+    /// The answer to a dial comes back.
+    Established { link: u64, endpoint: Endpoint },
+    /// A dial fails.
+    Refused {
+        node: usize,
+        life: u64,
+        endpoint: Endpoint,
+    },
+    /// A frame arrives.
+    Frame {
+        link: u64,
+        receiver: usize,
+        bytes: Arc<[u8]>,
+    },
+    /// An end of a link learns that it is gone.
+    Closed {
+        node: usize,
+        life: u64,
+        conn: ConnId,
+    },
+    /// A node's timer.
+    Wake { node: usize },
+    /// A miner's luck.
+    Solved { node: usize, stream: Stream },
+    /// A write is durable.
+    Durable { node: usize, life: u64, number: u64 },
+    /// A name was looked up.
+    Resolved {
+        node: usize,
+        life: u64,
+        seed: Endpoint,
+    },
+}
+
+/// A network under virtual time.
+pub struct World {
+    pub(super) config: WorldConfig,
+    pub(super) rng: Rng,
+    pub(super) now_us: u64,
+    pub(super) sequence: u64,
+    pub(super) events: BTreeMap<(u64, u64), Event>,
+    pub(super) members: Vec<Member>,
+    pub(super) links: BTreeMap<u64, Link>,
+    pub(super) next_link: u64,
+    pub(super) next_conn: u64,
+    /// Nodes of different groups cannot reach each other.
+    pub(super) groups: Vec<usize>,
+    pub(super) oracle: Oracle,
+    pub(super) trace: Trace,
+    pub(super) answers: BTreeMap<Ticket, Result<TransactionId, AdmissionError>>,
+    pub(super) next_ticket: u64,
+    pub(super) blocks: BTreeMap<BlockId, Arc<Block>>,
+    pub(super) memory: BTreeMap<[u8; 32], Received>,
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+}
+
+impl World {
+    /// Starts all nodes.
+    ///
+    /// # Errors
+    ///
+    /// Something was wrong from the start.
+    pub fn new(config: WorldConfig) -> Result<Self, Violation> {
+        let mut world = Self {
+            rng: Rng::new(config.seed),
+            now_us: 0,
+            sequence: 0,
+            events: BTreeMap::new(),
+            members: Vec::new(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            next_conn: 0,
+            groups: vec![0; config.nodes],
+            oracle: Oracle::new(Arc::clone(&config.network)),
+            trace: Trace::new(),
+            answers: BTreeMap::new(),
+            next_ticket: 0,
+            blocks: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            frames: 0,
+            bytes: 0,
+            config,
+        };
+        for node in 0..world.config.nodes {
+            let member = world.member(node);
+            world.members.push(member);
+        }
+        for node in 0..world.config.nodes {
+            world.start(node)?;
+        }
+        Ok(world)
+    }
+
+    fn member(&mut self, node: usize) -> Member {
+        let keys = KeyPair::from_seed(format!("{} node {node}", self.config.seed).as_bytes());
+        let dialled = self.config.edges.iter().filter(|(from, _)| *from == node);
+        let config = MachineConfig {
+            key: NodeKey(keys.public().0),
+            miner: keys.public(),
+            port: PORT,
+            agent: "sim".to_owned(),
+            peers: dialled.map(|(_, to)| endpoint(*to)).collect(),
+            target_outbound: self.config.target_outbound,
+            max_inbound: self.config.nodes,
+            ping_interval_ms: self.config.ping_interval_ms,
+            silent_timeout_ms: 3 * self.config.ping_interval_ms,
+            ..MachineConfig::default()
+        };
+        Member {
+            machine: None,
+            disk: Disk::default(),
+            rng: self.rng.fork(),
+            config,
+            life: 0,
+            wake: None,
+            templates: BTreeMap::new(),
+            solving: BTreeMap::new(),
+            hashrate: self.config.hashrate,
+            extra_nonce: 0,
+            waiting: VecDeque::new(),
+            conns: BTreeMap::new(),
+            mined: BTreeMap::new(),
+            checked: Vec::new(),
+            seen: None,
+            durable: None,
+            tips: VecDeque::new(),
+        }
+    }
+
+    /// Virtual time since the start, in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now_us / 1_000
+    }
+
+    /// Nodes, running or not.
+    pub fn nodes(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The hash of everything that has happened, and how much that was.
+    pub fn trace(&self) -> (String, u64) {
+        (self.trace.digest(), self.trace.count())
+    }
+
+    /// Frames that arrived, and their bytes.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.frames, self.bytes)
+    }
+
+    pub(super) fn time(&self) -> Time {
+        Time {
+            monotonic_ms: self.now_ms(),
+            wall_ms: EPOCH_MS + self.now_ms(),
+        }
+    }
+
+    /// Runs until a condition holds, at most for `limit_ms`. Whether it holds.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn run_until(
+        &mut self,
+        limit_ms: u64,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, Violation> {
+        let end_us = self.now_us + limit_ms * 1_000;
+        loop {
+            if holds(self) {
+                return Ok(true);
+            }
+            match self.events.first_key_value() {
+                Some(((at_us, _), _)) if *at_us <= end_us => self.step()?,
+                _ => {
+                    self.now_us = end_us;
+                    return Ok(holds(self));
+                }
+            }
+        }
+    }
+
+    /// Runs for a while.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn run_for(&mut self, duration_ms: u64) -> Result<(), Violation> {
+        self.run_until(duration_ms, |_| false).map(drop)
+    }
+
+    /// How a node is; `None` while it is down.
+    pub fn status(&self, node: usize) -> Option<NodeStatus> {
+        let member = &self.members[node];
+        let machine = member.machine.as_ref()?;
+        Some(NodeStatus {
+            tip: machine.chain().tip().clone(),
+            sessions: machine.sessions().count(),
+            mined: member.mined.clone(),
+            mempool: machine.mempool().len(),
+            mining: machine.is_mining(),
+            miner: member.config.miner,
+        })
+    }
+
+    /// The tip of a node; `None` while it is down.
+    pub fn tip(&self, node: usize) -> Option<&Tip> {
+        Some(self.members[node].machine.as_ref()?.chain().tip())
+    }
+
+    /// Whether all running nodes have one tip.
+    pub fn agrees(&self) -> bool {
+        let mut tips = (0..self.nodes())
+            .filter_map(|node| self.tip(node))
+            .map(|tip| tip.id);
+        let first = tips.next();
+        tips.all(|tip| Some(tip) == first)
+    }
+
+    /// An account as a node sees it.
+    pub fn account(&self, node: usize, account: &AccountId) -> Account {
+        self.members[node].disk.account(account).unwrap_or_default()
+    }
+
+    /// An account after a node's tip, by the oracle's replay.
+    pub fn replayed_account(&self, node: usize, account: &AccountId) -> Option<Account> {
+        self.oracle.account(&self.tip(node)?.id, account)
+    }
+
+    /// Where a node has applied a transaction.
+    pub fn transaction(&self, node: usize, id: &TransactionId) -> Option<Location> {
+        self.members[node].disk.transaction(id).ok().flatten()
+    }
+
+    /// Hands a transaction to a node; `None` if it is down. [`World::answer`] tells what it says, once it does.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn submit(
+        &mut self,
+        node: usize,
+        transaction: SharedTransaction,
+    ) -> Result<Option<Ticket>, Violation> {
+        if self.members[node].machine.is_none() {
+            return Ok(None);
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.feed(
+            node,
+            Input::Submitted {
+                ticket,
+                transaction,
+            },
+        )?;
+        Ok(Some(ticket))
+    }
+
+    /// The answer to a submission, once it is durable.
+    pub fn answer(&self, ticket: Ticket) -> Option<&Result<TransactionId, AdmissionError>> {
+        self.answers.get(&ticket)
+    }
+
+    /// Starts or stops mining on a node that runs.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn mine(&mut self, node: usize, mining: bool) -> Result<(), Violation> {
+        self.members[node].config.mining = mining;
+        self.feed(node, Input::Command(Command::Mine(mining)))
+    }
+
+    /// Sets the hashes per second and stream of a node, from its next template on.
+    pub fn set_hashrate(&mut self, node: usize, hashrate: u64) {
+        self.members[node].hashrate = hashrate;
+    }
+
+    /// Parts the nodes: those of different groups no longer reach each other. Links across are reset or stall, as the seed has it.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn partition(&mut self, groups: &[usize]) -> Result<(), Violation> {
+        self.groups = groups.to_vec();
+        let cut: Vec<u64> = self
+            .links
+            .iter()
+            .filter(|(_, link)| !self.reaches(link.nodes[0], link.nodes[1]))
+            .map(|(id, _)| *id)
+            .collect();
+        for link in cut {
+            if self.rng.below(2) == 0 {
+                self.reset(link);
+            }
+        }
+        self.release();
+        Ok(())
+    }
+
+    /// Lets all nodes reach each other again.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn heal(&mut self) -> Result<(), Violation> {
+        let groups = vec![0; self.nodes()];
+        self.partition(&groups)
+    }
+
+    pub(super) fn reaches(&self, left: usize, right: usize) -> bool {
+        self.groups[left] == self.groups[right]
+    }
+
+    /// Ends a random connection of a node, as a lossy network does.
+    pub fn reset_one(&mut self, node: usize) {
+        let links: Vec<u64> = self.members[node].conns.values().copied().collect();
+        if let Some(link) = links.get(self.rng.below(links.len() as u64) as usize) {
+            self.reset(*link);
+        }
+    }
+
+    /// Ends a node without warning: what was not durable is lost.
+    ///
+    /// # Errors
+    ///
+    /// Something durable was lost with it.
+    pub fn crash(&mut self, node: usize) -> Result<(), Violation> {
+        let links: Vec<u64> = self.members[node].conns.values().copied().collect();
+        for link in links {
+            self.reset(link);
+        }
+        self.void(node);
+        let member = &mut self.members[node];
+        member.machine = None;
+        member.life += 1;
+        member.disk.crash();
+        member.conns.clear();
+        member.waiting.clear();
+        member.seen = None;
+        member.checked.clear();
+        member.tips.clear();
+        let (durable, kept) = (
+            member.durable.clone(),
+            member.disk.tip().unwrap_or_default(),
+        );
+        self.trace.add(self.now_us, node, "crash", &[]);
+        if kept != durable {
+            return Err(self.violation(node, format!("{durable:?} was durable, {kept:?} is left")));
+        }
+        Ok(())
+    }
+
+    /// Starts a node that is down.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn restart(&mut self, node: usize) -> Result<(), Violation> {
+        if self.members[node].machine.is_none() {
+            self.start(node)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn violation(&self, node: usize, what: impl Into<String>) -> Violation {
+        Violation {
+            at_ms: self.now_ms(),
+            node,
+            what: what.into(),
+        }
+    }
+}
+
+/// Where a node is dialled.
+pub(super) fn endpoint(node: usize) -> Endpoint {
+    address(node, PORT).into()
+}
+
+pub(super) fn address(node: usize, port: u16) -> SocketAddr {
+    let [_, high, middle, low] = (node as u32).to_be_bytes();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, high, middle, low)), port)
+}
+
+/// The node behind an endpoint.
+pub(super) fn node_at(endpoint: &Endpoint) -> Option<usize> {
+    match endpoint.address()?.ip() {
+        IpAddr::V4(ip) if ip.octets()[0] == 10 => {
+            let [_, high, middle, low] = ip.octets();
+            Some(u32::from_be_bytes([0, high, middle, low]) as usize)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,207 @@
+//! Nodes as child processes on the loopback address: no Docker, no root.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::{BackendError, Ended};
+use crate::journal;
+use crate::network::Access;
+use crate::plan::{Place, Plan};
+
+/// Ports to choose from: below those that Linux (from 32768), macOS and Windows (from 49152) give to outgoing connections, which
+/// otherwise take a chosen port now and then before its node listens on it.
+const FIRST_PORT: u16 = 20_000;
+const LAST_PORT: u16 = 31_999;
+
+/// A node ends in well under a second once its standard input closes; one that hangs is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Starts nodes as child processes.
+#[derive(Debug)]
+pub struct Process {
+    program: PathBuf,
+    nodes: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// The node ends when this closes, however this program ends: even if it is killed, no node outlives it.
+    stdin: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Finds the node's program: the given one, or the one beside this program.
+    pub fn find(given: Option<&Path>) -> Result<Self, BackendError> {
+        let candidates = match given {
+            Some(path) => vec![path.to_owned()],
+            None => beside_this_program(),
+        };
+        let shown = |path: &PathBuf| path.display().to_string();
+        match candidates.iter().find(|path| path.is_file()) {
+            Some(program) => Ok(Self {
+                program: program.clone(),
+                nodes: Vec::new(),
+            }),
+            None => Err(BackendError(format!(
+                "backend process: no node program at {}; build it with `cargo build --workspace`, or \
+                 name it with --node",
+                candidates
+                    .iter()
+                    .map(shown)
+                    .collect::<Vec<_>>()
+                    .join(" or ")
+            ))),
+        }
+    }
+
+    /// The node's program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub(super) fn start(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+        // Two ports a node, held until its process starts, so that no other run takes them.
+        let mut held = free_ports(2 * plan.nodes.len())?.into_iter();
+        let mut reserved = Vec::new();
+        while let (Some(peers), Some(rpc)) = (held.next(), held.next()) {
+            reserved.push((peers, rpc));
+        }
+        let places: Vec<_> = (0..plan.nodes.len())
+            .map(|node| place(plan, node, &reserved))
+            .collect();
+        let mut nodes = Vec::new();
+        for (node, (ports, place)) in reserved.into_iter().zip(&places).enumerate() {
+            drop(ports);
+            self.nodes.push(self.spawn(plan, node, place)?);
+            let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, place.rpc_port));
+            nodes.push(Access::rpc(rpc));
+        }
+        Ok(nodes)
+    }
+
+    fn spawn(&self, plan: &Plan, node: usize, place: &Place) -> Result<Running, BackendError> {
+        let name = &plan.nodes[node].name;
+        let failed = |error| BackendError(format!("backend process: {name}: {error}"));
+        let directory = plan.node_directory(node);
+        std::fs::create_dir_all(&directory).map_err(failed)?;
+        let config = directory.join("node.toml");
+        std::fs::write(&config, plan.node_toml(node, place)).map_err(failed)?;
+        let log = File::create(directory.join("node.log")).map_err(failed)?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(["daemon", "--stop-with-stdin", "--config"])
+            .arg(&config)
+            .current_dir(&directory)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().map_err(failed)?)
+            .stderr(log)
+            .kill_on_drop(true);
+        // The terminal's Ctrl-C is for this program, which then ends the nodes.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn().map_err(failed)?;
+        let stdin = child.stdin.take();
+        Ok(Running { child, stdin })
+    }
+
+    pub(super) fn ended(&mut self, node: usize) -> Option<Ended> {
+        let status = self.nodes.get_mut(node)?.child.try_wait().ok()??;
+        let code = status.code();
+        Some(Ended { code })
+    }
+
+    pub(super) async fn cleanup(&mut self) {
+        for node in &mut self.nodes {
+            node.stdin = None;
+        }
+        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        for mut node in self.nodes.drain(..) {
+            let stopped = tokio::time::timeout_at(deadline, node.child.wait()).await;
+            if stopped.is_err() {
+                // The only way this fails is that the node has ended meanwhile.
+                let _ = node.child.kill().await;
+            }
+        }
+    }
+}
+
+pub(super) fn logs(plan: &Plan, node: usize, lines: usize) -> Vec<String> {
+    journal::tail(&plan.node_directory(node).join("node.log"), lines)
+}
+
+fn place(plan: &Plan, node: usize, ports: &[(Reserved, Reserved)]) -> Place {
+    let localhost = Ipv4Addr::LOCALHOST.to_string();
+    let dials = plan.nodes[node].dials.iter();
+    let data_dir = plan.node_directory(node).join("data");
+    Place {
+        listen: localhost.clone(),
+        port: ports[node].0.port,
+        peers: dials
+            .map(|&other| format!("{localhost}:{}", ports[other].0.port))
+            .collect(),
+        data_dir: data_dir.display().to_string(),
+        rpc_listen: localhost,
+        rpc_port: ports[node].1.port,
+    }
+}
+
+/// In a build directory, this program stands beside the node, and its tests one directory below.
+fn beside_this_program() -> Vec<PathBuf> {
+    let name = format!("node{}", std::env::consts::EXE_SUFFIX);
+    let Ok(program) = std::env::current_exe() else {
+        return vec![PathBuf::from(name)];
+    };
+    let directories = program.ancestors().skip(1).take(2);
+    directories.map(|directory| directory.join(&name)).collect()
+}
+
+/// A port that nobody else can listen on while this lives.
+struct Reserved {
+    port: u16,
+    _listener: TcpListener,
+}
+
+fn free_ports(count: usize) -> Result<Vec<Reserved>, BackendError> {
+    let range = usize::from(LAST_PORT - FIRST_PORT) + 1;
+    // Runs that start at the same time begin to look at different ports.
+    let first = getrandom::u32().unwrap_or_default() as usize % range;
+    let candidates = (0..range).map(|step| FIRST_PORT + ((first + step) % range) as u16);
+    let reserve = |port| {
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        Some(Reserved { port, _listener })
+    };
+    let ports: Vec<_> = candidates.filter_map(reserve).take(count).collect();
+    match ports.len() == count {
+        true => Ok(ports),
+        false => Err(BackendError(format!(
+            "backend process: {count} free ports are needed from {FIRST_PORT} to {LAST_PORT}, {} are",
+            ports.len()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_at_once_get_different_ports() {
+        let (left, right) = (free_ports(100).unwrap(), free_ports(100).unwrap());
+        let mut ports: Vec<_> = left.iter().chain(&right).map(|held| held.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 200);
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = Process::find(Some(Path::new("/no/such/node"))).unwrap_err();
+        assert!(error.to_string().contains("/no/such/node"), "{error}");
+    }
+}

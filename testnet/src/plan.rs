@@ -1,0 +1,306 @@
+//! What a run consists of, before anything of it exists: names, keys, edges, and the configuration of every node.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use triskel::protocol::chain::key::KeyPair;
+use triskel::protocol::chain::transaction::UNITS_PER_COIN;
+use triskel::protocol::rng::Rng;
+
+use crate::scenario::{NetworkSection, Scenario, Shape};
+
+/// What genesis endows every sender of transfers with, in units.
+pub const ENDOWMENT: u64 = 10_000 * UNITS_PER_COIN;
+
+/// A run, planned.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Names the run: no two runs share it.
+    pub id: String,
+    /// The scenario, expanded.
+    pub scenario: Scenario,
+    /// The nodes, in the order of their numbers.
+    pub nodes: Vec<NodePlan>,
+    /// Who pays the transfers: sender i hands them to node i, so that each node sees the nonces in order.
+    pub senders: Vec<KeyPair>,
+    /// Where the run leaves its evidence. Absolute.
+    pub directory: PathBuf,
+}
+
+/// A node, planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePlan {
+    /// Its name: `node-1`, `node-2` and so on.
+    pub name: String,
+    /// The indices of the nodes that it dials: all are smaller than its own.
+    pub dials: Vec<usize>,
+}
+
+/// Where a node listens and keeps its data. What it is depends on the backend.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The IP address for peers.
+    pub listen: String,
+    /// The TCP port for peers.
+    pub port: u16,
+    /// The nodes to dial, as host:port.
+    pub peers: Vec<String>,
+    /// The data directory.
+    pub data_dir: String,
+    /// The IP address of the control interface.
+    pub rpc_listen: String,
+    /// The TCP port of the control interface.
+    pub rpc_port: u16,
+}
+
+impl Plan {
+    /// Plans a run of an expanded scenario that leaves its evidence below `runs`.
+    pub fn new(scenario: Scenario, id: String, runs: &std::path::Path) -> std::io::Result<Self> {
+        let seed = scenario.seed.expect("an expanded scenario has a seed");
+        let senders = scenario.nodes.min(scenario.transfers);
+        let directory = std::path::absolute(runs)?.join(&id);
+        Ok(Self {
+            nodes: nodes(&scenario, seed),
+            senders: (0..senders).map(|index| sender(seed, index)).collect(),
+            directory,
+            id,
+            scenario,
+        })
+    }
+
+    /// The directory of a node's configuration and log.
+    pub fn node_directory(&self, node: usize) -> PathBuf {
+        self.directory.join(&self.nodes[node].name)
+    }
+
+    /// The text of a node's configuration file.
+    pub fn node_toml(&self, node: usize, place: &Place) -> String {
+        let scenario = &self.scenario;
+        let name = scenario.network.name.clone();
+        let config = NodeToml {
+            port: place.port,
+            listen: &place.listen,
+            peers: &place.peers,
+            data_dir: &place.data_dir,
+            network: NetworkToml {
+                section: NetworkSection {
+                    name: name.or_else(|| Some(self.id.clone())),
+                    ..scenario.network.clone()
+                },
+                allocations: self.allocations(),
+            },
+            mining: MiningToml {
+                // All start at once, when every node has a peer.
+                enabled: false,
+                hashrate: scenario.hashrate.unwrap_or_default(),
+            },
+            peer: PeerToml {
+                // The graph is the scenario's: no connections beside it.
+                target_outbound: self.nodes[node].dials.len(),
+                max_inbound: self.nodes.len(),
+            },
+            rpc: RpcToml {
+                enabled: true,
+                listen: &place.rpc_listen,
+                port: place.rpc_port,
+            },
+            metrics: MetricsToml { enabled: false },
+            log: LogToml {
+                level: "info",
+                format: "json",
+            },
+        };
+        toml::to_string(&config).expect("strings, numbers and tables are TOML")
+    }
+
+    fn allocations(&self) -> Vec<AllocationToml> {
+        let mut accounts: Vec<_> = self.senders.iter().map(KeyPair::public).collect();
+        accounts.sort();
+        let endow = |account: triskel::protocol::chain::id::AccountId| AllocationToml {
+            account: account.to_string(),
+            balance: ENDOWMENT,
+        };
+        accounts.into_iter().map(endow).collect()
+    }
+}
+
+/// A name that no other run has: when, which process, and chance.
+pub fn new_run_id() -> String {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs());
+    let chance = getrandom::u32().unwrap_or_default() & 0xffff;
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let process = std::process::id();
+    format!("{year}{month:02}{day:02}t{hour:02}{minute:02}{second:02}-{process}-{chance:04x}")
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+fn nodes(scenario: &Scenario, seed: u64) -> Vec<NodePlan> {
+    let mut rng = Rng::new(seed);
+    let dials = |index: usize, rng: &mut Rng| -> Vec<usize> {
+        let previous = index.checked_sub(1);
+        // Node 3 is the first with an earlier node beside its neighbour.
+        let chord = match scenario.topology.shape {
+            Shape::LineWithChords if index >= 2 => Some(rng.below(index as u64 - 1) as usize),
+            _ => None,
+        };
+        previous.into_iter().chain(chord).collect()
+    };
+    (0..scenario.nodes as usize)
+        .map(|index| NodePlan {
+            name: format!("node-{}", index + 1),
+            dials: dials(index, &mut rng),
+        })
+        .collect()
+}
+
+fn sender(seed: u64, index: u64) -> KeyPair {
+    let mut text = b"triskel/testnet/sender".to_vec();
+    text.extend(seed.to_le_bytes());
+    text.extend(index.to_le_bytes());
+    KeyPair::from_seed(&text)
+}
+
+#[derive(Serialize)]
+struct NodeToml<'a> {
+    port: u16,
+    listen: &'a str,
+    peers: &'a [String],
+    data_dir: &'a str,
+    network: NetworkToml,
+    mining: MiningToml,
+    peer: PeerToml,
+    rpc: RpcToml<'a>,
+    metrics: MetricsToml,
+    log: LogToml<'a>,
+}
+
+#[derive(Serialize)]
+struct NetworkToml {
+    #[serde(flatten)]
+    section: NetworkSection,
+    allocations: Vec<AllocationToml>,
+}
+
+#[derive(Serialize)]
+struct AllocationToml {
+    account: String,
+    balance: u64,
+}
+
+#[derive(Serialize)]
+struct MiningToml {
+    enabled: bool,
+    hashrate: u64,
+}
+
+#[derive(Serialize)]
+struct PeerToml {
+    target_outbound: usize,
+    max_inbound: usize,
+}
+
+#[derive(Serialize)]
+struct RpcToml<'a> {
+    enabled: bool,
+    listen: &'a str,
+    port: u16,
+}
+
+#[derive(Serialize)]
+struct MetricsToml {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+struct LogToml<'a> {
+    level: &'a str,
+    format: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{BASELINE, Overrides};
+
+    fn plan(nodes: u64) -> Plan {
+        let overrides = Overrides {
+            nodes: Some(nodes),
+            transfers: Some(3),
+            ..Overrides::default()
+        };
+        let scenario = Scenario::parse(BASELINE, "baseline").unwrap();
+        let scenario = scenario.with(overrides).unwrap().expand().unwrap();
+        Plan::new(scenario, new_run_id(), std::path::Path::new("runs")).unwrap()
+    }
+
+    #[test]
+    fn every_node_dials_its_neighbour_and_one_earlier_node() {
+        let plan = plan(50);
+        assert!(plan.nodes[0].dials.is_empty());
+        assert_eq!(plan.nodes[1].dials, [0]);
+        for (index, node) in plan.nodes.iter().enumerate().skip(2) {
+            assert_eq!(node.dials[0], index - 1);
+            assert!(node.dials[1] < index - 1);
+            assert_eq!(node.dials.len(), 2);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_plans_the_same_network() {
+        let (left, right) = (plan(20), plan(20));
+        assert_eq!(left.nodes, right.nodes);
+        assert_eq!(left.senders[2].public(), right.senders[2].public());
+        assert_ne!(left.id, right.id);
+    }
+
+    #[test]
+    fn a_node_is_told_its_place_and_who_is_endowed() {
+        let plan = plan(2);
+        let place = Place {
+            listen: "127.0.0.1".to_owned(),
+            port: 9_001,
+            peers: vec!["127.0.0.1:9000".to_owned()],
+            data_dir: "C:\\data".to_owned(),
+            rpc_listen: "127.0.0.1".to_owned(),
+            rpc_port: 9_002,
+        };
+        let text = plan.node_toml(1, &place);
+        let value: toml::Table = toml::from_str(&text).unwrap();
+        assert_eq!(value["data_dir"].as_str(), Some("C:\\data"));
+        assert_eq!(value["mining"]["enabled"].as_bool(), Some(false));
+        assert_eq!(
+            value["network"]["initial_hashrate"].as_integer(),
+            Some(10_000)
+        );
+        assert_eq!(value["network"]["allocations"].as_array().unwrap().len(), 2);
+        assert_eq!(value["rpc"]["port"].as_integer(), Some(9_002));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(19_782), (2024, 2, 29));
+        assert_eq!(date(20_454), (2026, 1, 1));
+    }
+}

@@ -1,0 +1,235 @@
+//! One run, from the command line to the exit code.
+
+use serde_json::json;
+
+use crate::backend;
+use crate::cli::RunOptions;
+use crate::journal::{self, Journal};
+use crate::plan::{self, Plan};
+use crate::progress::Progress;
+use crate::report::{NodeReport, Paint, RESULT_VERSION, Report};
+use crate::scenario::{BASELINE, Overrides, Scenario, ScenarioError};
+use crate::stage::{self, Failure, Run};
+use crate::verdict::Agreement;
+
+/// How the program ends. The number is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The verdict holds.
+    Holds = 0,
+    /// It does not.
+    Fails = 1,
+    /// Bad usage or scenario.
+    Usage = 2,
+    /// The environment was not what the scenario asked for.
+    Environment = 3,
+    /// A signal ended the run: 128 + SIGINT, as shells do.
+    Interrupted = 130,
+}
+
+/// How a run ended.
+enum Outcome {
+    Holds,
+    Failed(Failure),
+    Interrupted,
+}
+
+/// How many of its last log lines a node shows that differs.
+const LOG_LINES: usize = 30;
+
+/// Runs a scenario, prints what it found, and leaves nothing behind but the evidence.
+pub async fn run(options: RunOptions) -> Exit {
+    let scenario = match scenario(&options) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            eprintln!("{error}");
+            return Exit::Usage;
+        }
+    };
+    let mut signals = Signals::listen();
+    let prepared = tokio::select! {
+        prepared = prepare(&options, scenario) => prepared,
+        () = signals.next() => return Exit::Interrupted,
+    };
+    let (mut run, reason) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            eprintln!("testnet: {error}");
+            return Exit::Environment;
+        }
+    };
+    let outcome = tokio::select! {
+        result = run.perform() => match result {
+            Ok(()) => Outcome::Holds,
+            Err(failure) => Outcome::Failed(failure),
+        },
+        () = signals.next() => Outcome::Interrupted,
+    };
+    run.progress.clear();
+    if let Outcome::Interrupted = outcome {
+        eprintln!("interrupted: stopping the nodes");
+        run.journal.event("interrupted", json!({}));
+        stage::stop::stop(&mut run, options.keep).await;
+        return Exit::Interrupted;
+    }
+    let report = report(&mut run, reason, &outcome).await;
+    if let Err(error) = journal::write_result(&run.plan.directory, &report) {
+        eprintln!("testnet: result.json: {error}");
+    }
+    print(&report, options.json);
+    // What a failing run left is wanted for the search after the cause.
+    stage::stop::stop(&mut run, options.keep || !report.holds).await;
+    match outcome {
+        Outcome::Holds => Exit::Holds,
+        Outcome::Failed(Failure::Environment(_)) => Exit::Environment,
+        _ => Exit::Fails,
+    }
+}
+
+fn scenario(options: &RunOptions) -> Result<Scenario, ScenarioError> {
+    let scenario = match &options.scenario {
+        Some(file) => Scenario::read(file)?,
+        None => Scenario::parse(BASELINE, "baseline")?,
+    };
+    let overrides = Overrides {
+        nodes: options.nodes,
+        blocks: options.blocks,
+        transfers: options.transfers,
+        seed: options.seed,
+    };
+    scenario.with(overrides)?.expand()
+}
+
+/// Chooses the backend, says so, and makes the run's directory.
+async fn prepare(options: &RunOptions, scenario: Scenario) -> Result<(Run, String), anyhow::Error> {
+    let mut progress = Progress::new();
+    let chosen = backend::choose(options, &mut progress).await;
+    progress.clear();
+    let (backend, reason) = chosen?;
+    let first = format!("backend: {} ({reason})", backend.name());
+    let plan = Plan::new(scenario, plan::new_run_id(), &options.runs)?;
+    let second = format!(
+        "{}, seed {}; run {}",
+        plan.scenario.summary(),
+        plan.scenario.seed.unwrap_or_default(),
+        plan.id
+    );
+    match options.json {
+        // Standard output is the result's alone.
+        true => eprintln!("{first}\n{second}\n"),
+        false => println!("{first}\n{second}\n"),
+    }
+    let directory = plan.directory.display().to_string();
+    let mut journal = Journal::create(&plan)
+        .map_err(|error| anyhow::anyhow!("run directory {directory}: {error}"))?;
+    let details = json!({ "run": plan.id, "backend": backend.name(), "reason": reason });
+    journal.event("run_started", details);
+    Ok((Run::new(plan, backend, progress, journal), reason))
+}
+
+async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Report {
+    let reason = match outcome {
+        Outcome::Failed(failure) => Some(failure.to_string()),
+        _ => None,
+    };
+    let agreement = Agreement::of(&run.states);
+    // Where all agree and the verdict still fails, every node is a suspect.
+    let suspects = match (&reason, agreement.differing()) {
+        (None, _) => Vec::new(),
+        (Some(_), differing) if differing.is_empty() => (0..run.plan.nodes.len()).collect(),
+        (Some(_), differing) => differing,
+    };
+    let mut nodes = Vec::new();
+    for (index, state) in run.states.iter().enumerate() {
+        let log = match suspects.contains(&index) {
+            true => run.backend.logs(&run.plan, index, LOG_LINES).await,
+            false => Vec::new(),
+        };
+        nodes.push(NodeReport {
+            name: run.plan.nodes[index].name.clone(),
+            state: state.clone(),
+            log,
+        });
+    }
+    Report {
+        version: RESULT_VERSION,
+        run: run.plan.id.clone(),
+        scenario: run.plan.scenario.name.clone(),
+        seed: run.plan.scenario.seed.unwrap_or_default(),
+        backend: run.backend.name(),
+        backend_reason,
+        holds: reason.is_none(),
+        reason,
+        convergence_ms: run.convergence.map(|time| time.as_millis() as u64),
+        stages_ms: run.stages_ms.clone(),
+        elapsed_ms: run.journal.elapsed_ms(),
+        transfers: run.transfers,
+        nodes,
+        agreement,
+        directory: run.plan.directory.display().to_string(),
+    }
+}
+
+fn print(report: &Report, json: bool) {
+    if !json {
+        print!("{}", report.text(Paint::detect()));
+        return;
+    }
+    match serde_json::to_string_pretty(report) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("testnet: {error}"),
+    }
+}
+
+/// The signals that ask this program to end. They are listened for from the first moment, so that none ends it unprepared.
+struct Signals {
+    #[cfg(unix)]
+    streams: Option<[tokio::signal::unix::Signal; 2]>,
+    #[cfg(windows)]
+    streams: Option<(
+        tokio::signal::windows::CtrlC,
+        tokio::signal::windows::CtrlBreak,
+    )>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let streams = || {
+            let interrupt = signal(SignalKind::interrupt()).ok()?;
+            Some([interrupt, signal(SignalKind::terminate()).ok()?])
+        };
+        Self { streams: streams() }
+    }
+
+    async fn next(&mut self) {
+        let Some([interrupt, terminate]) = &mut self.streams else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(windows)]
+impl Signals {
+    fn listen() -> Self {
+        use tokio::signal::windows::{ctrl_break, ctrl_c};
+        let streams = || Some((ctrl_c().ok()?, ctrl_break().ok()?));
+        Self { streams: streams() }
+    }
+
+    async fn next(&mut self) {
+        let Some((interrupt, terminate)) = &mut self.streams else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}

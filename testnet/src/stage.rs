@@ -1,0 +1,185 @@
+//! The stages of a run, one file a verb. Each waits for a condition with a deadline, and says what it waits for.
+
+pub mod check;
+pub mod load;
+pub mod start;
+pub mod stop;
+pub mod wait;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::backend::{Backend, BackendError};
+use crate::journal::Journal;
+use crate::network::{CallError, Network};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::report::Transfers;
+use crate::verdict::{NodeState, States};
+
+/// A run under way: what the stages share.
+pub struct Run {
+    /// What was planned.
+    pub plan: Plan,
+    /// What the nodes are.
+    pub backend: Backend,
+    /// The nodes, once started.
+    pub network: Network,
+    /// What a person sees meanwhile.
+    pub progress: Progress,
+    /// What is kept of it.
+    pub journal: Journal,
+    /// What the nodes said last.
+    pub states: States,
+    /// What became of the transfers.
+    pub transfers: Transfers,
+    /// From the end of mining until all agreed, once they did.
+    pub convergence: Option<Duration>,
+    /// How long each stage took, in milliseconds.
+    pub stages_ms: Vec<(&'static str, u64)>,
+}
+
+/// Why a run ends without a verdict that holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The nodes did not do what they should.
+    #[error("{0}")]
+    Verdict(String),
+    /// The environment was not what the scenario asked for.
+    #[error("{0}")]
+    Environment(String),
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Self::Environment(error.to_string())
+    }
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It does.
+    Done,
+    /// It does not; the text says what is awaited and how far it is.
+    Waiting(String),
+}
+
+impl Run {
+    /// A run of which nothing has started.
+    pub fn new(plan: Plan, backend: Backend, progress: Progress, journal: Journal) -> Self {
+        let transfers = Transfers {
+            wanted: plan.scenario.transfers,
+            ..Transfers::default()
+        };
+        Self {
+            states: vec![None; plan.nodes.len()],
+            network: Network::new(Vec::new()),
+            plan,
+            backend,
+            progress,
+            journal,
+            transfers,
+            convergence: None,
+            stages_ms: Vec::new(),
+        }
+    }
+
+    /// All stages until every node agrees. The nodes go on afterwards: see [`stop`].
+    pub async fn perform(&mut self) -> Result<(), Failure> {
+        /// A block in flight when mining stops can take transfers back. That they are all back once more is as rare as three in a row.
+        const ROUNDS: usize = 3;
+        self.stage("start", start::start).await?;
+        let mut load = load::Load::plan(self).await?;
+        for _ in 0..ROUNDS {
+            self.stage("mine", async |run| wait::until_blocks(run, &mut load).await)
+                .await?;
+            self.stage("converge", check::converge).await?;
+            if self
+                .stage("verify", async |run| check::verify(run, &load).await)
+                .await?
+            {
+                return Ok(());
+            }
+        }
+        Err(Failure::Verdict(format!(
+            "{} of {} transfers are not applied on every node after {ROUNDS} rounds of mining",
+            self.transfers.wanted - self.transfers.applied,
+            self.transfers.wanted
+        )))
+    }
+
+    async fn stage<T>(
+        &mut self,
+        name: &'static str,
+        perform: impl AsyncFnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.journal
+            .event("stage_started", json!({ "stage": name }));
+        let before = self.journal.elapsed_ms();
+        let result = perform(self).await;
+        let took_ms = self.journal.elapsed_ms() - before;
+        self.stages_ms.push((name, took_ms));
+        let error = result.as_ref().err().map(ToString::to_string);
+        let details = json!({ "stage": name, "took_ms": took_ms, "error": error });
+        self.journal.event("stage_ended", details);
+        result
+    }
+
+    /// Asks all nodes again and again until `judge` is content. Ends early when a node has ended by itself.
+    pub async fn until(
+        &mut self,
+        within_ms: u64,
+        mut judge: impl FnMut(&[Option<NodeState>]) -> Step,
+    ) -> Result<(), Failure> {
+        let deadline = self.network.now() + Duration::from_millis(within_ms);
+        loop {
+            self.ask().await?;
+            let Step::Waiting(text) = judge(&self.states) else {
+                return Ok(());
+            };
+            self.progress.show(&text);
+            self.check_deadline(deadline, within_ms, &text)?;
+            self.network.pause().await;
+        }
+    }
+
+    /// Asks all nodes once.
+    async fn ask(&mut self) -> Result<(), Failure> {
+        self.states = self.network.states().await;
+        for node in 0..self.states.len() {
+            if self.states[node].is_none()
+                && let Some(ended) = self.backend.ended(node).await
+            {
+                let name = &self.plan.nodes[node].name;
+                return Err(Failure::Verdict(format!("{name} {ended}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_deadline(
+        &self,
+        deadline: Duration,
+        within_ms: u64,
+        text: &str,
+    ) -> Result<(), Failure> {
+        if self.network.now() < deadline {
+            return Ok(());
+        }
+        let seconds = within_ms as f64 / 1_000.0;
+        Err(Failure::Verdict(format!("after {seconds} s still {text}")))
+    }
+
+    /// The first failure among the answers of all nodes, with the node's name.
+    fn demand(&self, order: &str, answers: &[Result<(), CallError>]) -> Result<(), Failure> {
+        for (node, answer) in self.plan.nodes.iter().zip(answers) {
+            if let Err(error) = answer {
+                let text = format!("{} does not {order}: {error}", node.name);
+                return Err(Failure::Verdict(text));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Stops mining, and sees whether all nodes end on one tip with one state and every transfer in it.
+
+use serde_json::json;
+
+use super::load::Load;
+use super::{Failure, Run, Step};
+use crate::network::TransactionState;
+use crate::verdict::{Agreement, NodeState};
+
+/// Stops mining everywhere, waits until all nodes agree, and takes the time.
+pub async fn converge(run: &mut Run) -> Result<(), Failure> {
+    let answers = run
+        .network
+        .each(|_, access| async move { access.stop_mining().await });
+    let answers = answers.await;
+    run.demand("stop mining", &answers)?;
+    let stopped = run.network.now();
+    run.journal.event("mining_stopped", json!({}));
+    let within_ms = run.plan.scenario.verdict.convergence_within_ms;
+    run.until(within_ms, judge).await?;
+    let convergence = run.network.now() - stopped;
+    run.convergence = Some(convergence);
+    let details = json!({ "convergence_us": convergence.as_micros() as u64 });
+    run.journal.event("converged", details);
+    Ok(())
+}
+
+/// Whether every transfer is applied on every node, asked one by one, while all nodes still agree.
+pub async fn verify(run: &mut Run, load: &Load) -> Result<bool, Failure> {
+    let nodes = run.plan.nodes.len();
+    run.progress.show(&format!(
+        "asking {nodes} nodes for {} transfers each",
+        load.ids.len()
+    ));
+    let answers = run
+        .network
+        .each(|_, access| {
+            let ids = load.ids.clone();
+            async move {
+                let mut applied = Vec::with_capacity(ids.len());
+                for id in ids {
+                    applied.push(access.transaction(id).await == Ok(TransactionState::Applied));
+                }
+                applied
+            }
+        })
+        .await;
+    let everywhere = (0..load.ids.len()).filter(|&index| answers.iter().all(|node| node[index]));
+    run.transfers.applied = everywhere.count() as u64;
+    run.ask().await?;
+    match judge(&run.states) {
+        Step::Done => Ok(run.transfers.applied == run.transfers.wanted),
+        Step::Waiting(_) => Err(Failure::Verdict(format!(
+            "the nodes agreed, and then not any more: {}",
+            Agreement::of(&run.states).summary()
+        ))),
+    }
+}
+
+fn judge(states: &[Option<NodeState>]) -> Step {
+    let agreement = Agreement::of(states);
+    let mining = states.iter().flatten().filter(|state| state.mining).count();
+    if agreement.holds() && mining == 0 {
+        return Step::Done;
+    }
+    let mining = match mining {
+        0 => String::new(),
+        mining => format!(", {mining} still mining"),
+    };
+    Step::Waiting(format!(
+        "waiting for {} nodes to agree: {}{mining}",
+        states.len(),
+        agreement.summary()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::state;
+
+    #[test]
+    fn a_node_that_still_mines_may_change_its_mind() {
+        let mut states = [state(9, 1, 1), state(9, 1, 1)];
+        assert_eq!(judge(&states), Step::Done);
+        states[1].as_mut().unwrap().mining = true;
+        let text = "waiting for 2 nodes to agree: all on one tip, 1 still mining";
+        assert_eq!(judge(&states), Step::Waiting(text.to_owned()));
+    }
+}

@@ -1,0 +1,74 @@
+//! Mines on all nodes until each has the blocks and all transfers.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::load::Load;
+use super::{Failure, Run, Step};
+use crate::verdict::NodeState;
+
+/// Mines on all nodes until each has the blocks and all transfers, which are handed in meanwhile.
+pub async fn until_blocks(run: &mut Run, load: &mut Load) -> Result<(), Failure> {
+    let answers = run
+        .network
+        .each(|_, access| async move { access.start_mining().await });
+    let answers = answers.await;
+    run.demand("start mining", &answers)?;
+    run.journal.event("mining_started", json!({}));
+    let scenario = &run.plan.scenario;
+    let (blocks, transfers) = (scenario.blocks, scenario.transfers);
+    let within_ms = scenario.verdict.blocks_within_ms;
+    let deadline = run.network.now() + Duration::from_millis(within_ms);
+    loop {
+        load.advance(run).await;
+        run.ask().await?;
+        let Step::Waiting(mut text) = judge(&run.states, blocks, transfers) else {
+            return Ok(());
+        };
+        if let Some(complaint) = load.complaint() {
+            text = format!("{text}; last transfer {complaint}");
+        }
+        run.progress.show(&text);
+        run.check_deadline(deadline, within_ms, &text)?;
+        run.network.pause().await;
+    }
+}
+
+/// A transfer that waits in a mempool needs a block, so mining goes on until all are applied.
+fn judge(states: &[Option<NodeState>], blocks: u64, transfers: u64) -> Step {
+    let number = |state: &Option<NodeState>| state.as_ref().map_or(0, |state| state.blocks);
+    let applied = |state: &Option<NodeState>| state.as_ref().map_or(0, |state| state.transactions);
+    let there = states
+        .iter()
+        .filter(|state| number(state) >= blocks)
+        .count();
+    let slowest = states.iter().map(number).min().unwrap_or_default();
+    // Nobody else sends transfers in a run's network, so their number says that they are these.
+    let everywhere = states.iter().map(applied).min().unwrap_or_default();
+    let nodes = states.len();
+    if there == nodes && everywhere >= transfers {
+        return Step::Done;
+    }
+    Step::Waiting(format!(
+        "waiting for {blocks} blocks on every node: {there}/{nodes} there, slowest {slowest}/{blocks}, \
+         transfers {everywhere}/{transfers} applied"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::state;
+
+    #[test]
+    fn blocks_and_transfers_are_awaited_on_every_node() {
+        let states = [state(20, 1, 1), state(17, 2, 2)];
+        let text =
+            "waiting for 20 blocks on every node: 1/2 there, slowest 17/20, transfers 7/9 applied";
+        assert_eq!(judge(&states, 20, 9), Step::Waiting(text.to_owned()));
+        assert_eq!(judge(&states, 17, 7), Step::Done);
+        assert_ne!(judge(&states, 17, 8), Step::Done);
+        assert_ne!(judge(&[state(20, 1, 1), None], 1, 0), Step::Done);
+    }
+}
