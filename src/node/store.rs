@@ -1,8 +1,8 @@
 //! The store: sled, opened and written in the one way in which it was measured to keep its promises.
 //!
-//! A batch is one atomic write: what is on disk is always a state that the node was once in. [`Store::apply`] makes it visible at once;
-//! one thread makes it durable, many batches at a time, and says how far it is. sled's own flush leaves the drive's cache and the
-//! file's size alone (it calls `sync_file_range`), so each flush is followed by an fdatasync of the file.
+//! A batch is one atomic write: what is on disk is always a state that the node was once in. [`Store::apply`] makes it visible at
+//! once; one thread makes it durable, many batches at a time, and says how far it is. sled's own flush leaves the drive's cache and
+//! the file's size alone (it calls `sync_file_range`), so each flush is followed by an fdatasync of the file.
 
 mod claim;
 mod open;

@@ -88,7 +88,8 @@ impl Run {
 
     /// All stages until every node agrees. The nodes go on afterwards: see [`stop`].
     pub async fn perform(&mut self) -> Result<(), Failure> {
-        /// A block in flight when mining stops can take transfers back. That they are all back once more is as rare as three in a row.
+        /// A block in flight when mining stops can take transfers back. That they are all back once more is as rare as three in a
+        /// row.
         const ROUNDS: usize = 3;
         self.stage("start", start::start).await?;
         let mut load = load::Load::plan(self).await?;

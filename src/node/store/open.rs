@@ -110,7 +110,8 @@ pub(super) fn check_marks(
     }
 }
 
-/// Remembers beside the database that its marks are on disk, so that a database that has lost everything is not taken for a new one.
+/// Remembers beside the database that its marks are on disk, so that a database that has lost everything is not taken for a new
+/// one.
 pub(super) fn remember_marks(folder: &Path, file: &File) -> std::io::Result<()> {
     let marked = folder.join(MARKED);
     if !marked.exists() {
