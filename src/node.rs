@@ -20,6 +20,7 @@ pub mod control;
 mod dial;
 mod driver;
 pub mod error;
+mod http;
 pub mod identity;
 pub mod metrics;
 mod miner;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub use config::NodeConfig;
 pub use error::NodeError;
@@ -93,15 +94,20 @@ impl Node {
         let (control, ready) = parts.assemble(peers, listening)?;
 
         let (end, ended) = watch::channel(());
+        let mut serving = JoinSet::new();
         let rpc = rpc.map(|(listener, address)| {
             announce::serving("JSON-RPC", address);
-            tokio::spawn(serve(listener, rpc::router(control.clone()), ended.clone()));
+            serving.spawn(http::serve(
+                listener,
+                rpc::router(control.clone()),
+                changed(ended.clone()),
+            ));
             address
         });
         let metrics = exporter.map(|(listener, address)| {
             announce::serving("metrics", address);
             let router = metrics::router(exported, control.clone(), config.metrics.ready_peers);
-            tokio::spawn(serve(listener, router, ended));
+            serving.spawn(http::serve(listener, router, changed(ended.clone())));
             address
         });
         if let Some(interval) = config.statistics_interval(std::io::stdout().is_terminal()) {
@@ -109,7 +115,9 @@ impl Node {
         }
         let driver = tokio::spawn(async move {
             let result = ready.run().await;
+            // Whoever ordered the end still gets the answer.
             end.send_replace(());
+            serving.join_all().await;
             result
         });
         Ok(Self {
@@ -201,13 +209,7 @@ async fn show_statistics(interval: Duration, control: Control) {
     }
 }
 
-/// Serves HTTP until the node ends.
-async fn serve(listener: TcpListener, router: axum::Router, mut end: watch::Receiver<()>) {
-    let ended = async move {
-        end.changed().await.ok();
-    };
-    tokio::select! {
-        served = axum::serve(listener, router) => drop(served),
-        () = ended => {}
-    }
+async fn changed(mut end: watch::Receiver<()>) {
+    // An error says that the driver is gone, which is the end as well.
+    end.changed().await.ok();
 }

@@ -1,7 +1,7 @@
 //! Layer 2': the machine under virtual time. Whole networks in one process, from a seed: the same seed, the same trace.
 //!
-//! What is real: the machine, the rules, the codec (every message is encoded and decoded), the order of bytes on a link, what a crash
-//! does to a disk. What is not: proof of work (the time of a solution is drawn from the exponential law), TCP, and time.
+//! What is real: the machine, the rules, the codec (every message is encoded and decoded), the order of bytes on a link, what a
+//! crash does to a disk. What is not: proof of work (the time of a solution is drawn from the exponential law), TCP, and time.
 
 pub mod check;
 pub mod disk;

@@ -26,7 +26,8 @@ use crate::protocol::machine::io::{Direction, Event, Origin};
 /// A checkpoint lies at least this far below the tip, where blocks are hardly ever undone.
 const CHECKPOINT_DEPTH: u64 = 32;
 
-/// Checkpoints are the multiples of this: seconds apart where blocks come fast, so that nearly all scrapes of one round see the same.
+/// Checkpoints are the multiples of this: seconds apart where blocks come fast, so that nearly all scrapes of one round see the
+/// same.
 const CHECKPOINT_STEP: u64 = 64;
 
 /// The metrics of one node.

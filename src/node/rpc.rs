@@ -63,7 +63,8 @@ async fn serve(State(control): State<Control>, headers: HeaderMap, body: Bytes) 
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
+    let essence = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    if !essence.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
         let advice = "send the request as content-type: application/json\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, advice).into_response();
     }

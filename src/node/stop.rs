@@ -4,7 +4,8 @@ use std::io;
 
 use tokio::sync::oneshot;
 
-/// Waits until the system asks the program to stop (SIGTERM or SIGINT, Ctrl-C or Ctrl-Break), or until standard input ends, if that counts.
+/// Waits until the system asks the program to stop (SIGTERM or SIGINT, Ctrl-C or Ctrl-Break), or until standard input ends, if that
+/// counts.
 ///
 /// The latter is how a parent that dies without a word takes its nodes with it, on any system.
 pub async fn asked(with_stdin: bool) {

@@ -1,16 +1,16 @@
 //! The store: sled, opened and written in the one way in which it was measured to keep its promises.
 //!
-//! A batch is one atomic write: what is on disk is always a state that the node was once in. [`Store::apply`] makes it visible at once;
-//! one thread makes it durable, many batches at a time, and says how far it is. sled's own flush leaves the drive's cache and the
-//! file's size alone (it calls `sync_file_range`), so each flush is followed by an fdatasync of the file.
+//! A batch is one atomic write: what is on disk is always a state that the node was once in. [`Store::apply`] makes it visible at
+//! once; one thread makes it durable, many batches at a time, and says how far it is. sled's own flush leaves the drive's cache and
+//! the file's size alone (it calls `sync_file_range`), so each flush is followed by an fdatasync of the file.
 
 mod claim;
+mod open;
 mod row;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 pub use claim::Claim;
-use row::{FORMAT, FORMAT_KEY, NETWORK_KEY, RecordRow, TIP_KEY, TipRow, chunk, named, numbered};
+use row::{FORMAT, RecordRow, TIP_KEY, TipRow, chunk, named, numbered};
 
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::{AccountId, BlockId, TransactionId};
@@ -131,13 +131,13 @@ impl Store {
         };
         let folder = path.join("blocks");
         std::fs::create_dir_all(&folder).map_err(failed)?;
-        remove_half_written_snapshots(&folder).map_err(failed)?;
-        let db = open_sled(&path, &folder, cache_bytes)?;
+        open::remove_half_written_snapshots(&folder).map_err(failed)?;
+        let db = open::open_sled(&path, &folder, cache_bytes)?;
         let damaged = |reason: String| StoreError::Damaged {
             path: path.clone(),
             reason,
         };
-        check_marks(&path, &db, network)?;
+        open::check_marks(&path, &folder, &db, network)?;
         let last = db.scan_prefix(b"b").next_back().transpose();
         let last = last.map_err(|error| damaged(error.to_string()))?;
         let number = |key: sled::IVec| key.get(1..9).and_then(|bytes| bytes.try_into().ok());
@@ -151,7 +151,7 @@ impl Store {
             .write(true)
             .open(folder.join("db"))
             .map_err(failed)?;
-        sync_folder(&folder).map_err(failed)?;
+        open::remember_marks(&folder, &file).map_err(failed)?;
         let flushing = Arc::new(Flushing {
             state: Mutex::default(),
             wake: Condvar::new(),
@@ -177,6 +177,10 @@ impl Store {
     ///
     /// The store failed, now or since the last call.
     pub fn apply(&self, batch: &Batch) -> Result<u64, Fault> {
+        // A store that failed once takes nothing more: what comes next would stand on what is not there.
+        if let Some(fault) = &self.flushing.lock().fault {
+            return Err(fault.clone());
+        }
         let mut rows = sled::Batch::default();
         self.add_blocks(&mut rows, batch)?;
         for (number, id) in &batch.selected {
@@ -206,10 +210,11 @@ impl Store {
         if let Some(tip) = &batch.tip {
             put(&mut rows, TIP_KEY, Some(row::encode(&TipRow::new(tip))));
         }
-        self.read(|db| db.apply_batch(rows))?;
+        let written = self.read(|db| db.apply_batch(rows));
         let mut state = self.flushing.lock();
-        if let Some(fault) = &state.fault {
-            return Err(fault.clone());
+        if let Err(fault) = written {
+            state.fault = Some(fault.clone());
+            return Err(fault);
         }
         state.applied += 1;
         self.flushing.wake.notify_one();
@@ -471,98 +476,4 @@ fn put(rows: &mut sled::Batch, key: &[u8], value: Option<Vec<u8>>) {
         Some(value) => rows.insert(key, value),
         None => rows.remove(key),
     }
-}
-
-/// sled leaves `snap.*.generating` behind when it is killed while opening, and takes it for whole at every later open, which then
-/// fails (spacejam/sled#1533). Removing the file loses nothing: 0 batches in 8 of 8 rounds.
-fn remove_half_written_snapshots(folder: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn open_sled(path: &Path, folder: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
-    let damaged = |reason: String| StoreError::Damaged {
-        path: path.to_owned(),
-        reason,
-    };
-    // The flusher of this file does what sled's own timer would do, and more.
-    let config = sled::Config::new()
-        .path(folder)
-        .cache_capacity(cache_bytes)
-        .flush_every_ms(None);
-    // sled meets some damage with a panic.
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(source))) if source.kind() != std::io::ErrorKind::InvalidData => {
-            Err(StoreError::Io {
-                path: path.to_owned(),
-                source,
-            })
-        }
-        Ok(Err(error)) => Err(damaged(error.to_string())),
-        Err(_) => Err(damaged("it cannot be read".to_owned())),
-    }
-}
-
-/// Checks whose data this is, or marks it.
-fn check_marks(path: &Path, db: &sled::Db, network: &Network) -> Result<(), StoreError> {
-    let path = path.to_owned();
-    let read = |key: &[u8]| db.get(key).map_err(|error| error.to_string());
-    let number = |bytes: sled::IVec| bytes.as_ref().try_into().map(u32::from_le_bytes);
-    let id = |bytes: sled::IVec| bytes.as_ref().try_into().map(BlockId);
-    match read(FORMAT_KEY).map(|bytes| bytes.map(number)) {
-        Err(reason) => return Err(StoreError::Damaged { path, reason }),
-        Ok(Some(Ok(FORMAT))) => {}
-        Ok(Some(found)) => {
-            return Err(StoreError::Version {
-                path,
-                found: found.unwrap_or(0),
-            });
-        }
-        Ok(None) if db.is_empty() => {
-            let mut rows = sled::Batch::default();
-            rows.insert(FORMAT_KEY, &FORMAT.to_le_bytes());
-            rows.insert(NETWORK_KEY, &network.id().0);
-            let marked = db.apply_batch(rows).and_then(|()| db.flush());
-            return match marked {
-                Ok(_) => Ok(()),
-                Err(error) => Err(StoreError::Damaged {
-                    path,
-                    reason: error.to_string(),
-                }),
-            };
-        }
-        Ok(None) => {
-            let reason = "it does not say which format it has".to_owned();
-            return Err(StoreError::Damaged { path, reason });
-        }
-    }
-    match read(NETWORK_KEY).map(|bytes| bytes.map(id)) {
-        Ok(Some(Ok(found))) if found == network.id() => Ok(()),
-        Ok(Some(Ok(found))) => Err(StoreError::OtherNetwork {
-            path,
-            found,
-            wanted: network.id(),
-        }),
-        Ok(_) => Err(StoreError::Damaged {
-            path,
-            reason: "it does not name its network".to_owned(),
-        }),
-        Err(reason) => Err(StoreError::Damaged { path, reason }),
-    }
-}
-
-/// Makes the names of new files durable, where directories can be synced.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
 }

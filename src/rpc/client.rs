@@ -9,7 +9,7 @@ use hyper::{Method as HttpMethod, Request, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::Method;
@@ -68,9 +68,14 @@ pub struct Client {
 /// What JSON-RPC 2.0 answers.
 #[derive(Deserialize)]
 struct Response {
-    #[serde(default)]
-    result: Value,
+    /// Absent where there is an error; null where a method has nothing to say.
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Value>,
     error: Option<Refusal>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -110,15 +115,22 @@ impl Client {
     pub async fn call<M: Method>(&self, method: M) -> Result<M::Answer, ClientError> {
         let params = serde_json::to_value(&method).map_err(|error| self.malformed(error))?;
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": M::NAME, "params": params });
-        let (_, body) = self
+        let (status, body) = self
             .send(HttpMethod::POST, "/", request.to_string())
             .await?;
+        if status != StatusCode::OK {
+            let text = String::from_utf8_lossy(&body);
+            return Err(self.malformed(format!("HTTP status {status}: {}", text.trim())));
+        }
         let response: Response =
             serde_json::from_slice(&body).map_err(|error| self.malformed(error))?;
         if let Some(Refusal { code, message }) = response.error {
             return Err(ClientError::Refused { code, message });
         }
-        serde_json::from_value(response.result).map_err(|error| self.malformed(error))
+        let Some(result) = response.result else {
+            return Err(self.malformed("it has neither a result nor an error"));
+        };
+        serde_json::from_value(result).map_err(|error| self.malformed(error))
     }
 
     /// Gets a page, as `/health` or `/metrics`: the status and the text.

@@ -1,7 +1,7 @@
 //! What must hold after every event, checked against a ledger of its own.
 //!
-//! The oracle replays every block from genesis by the plainest code that can do it: all accounts in one map, the digest computed anew.
-//! A node is compared with it whenever its tip has moved, so that the check costs what the change was.
+//! The oracle replays every block from genesis by the plainest code that can do it: all accounts in one map, the digest computed
+//! anew. A node is compared with it whenever its tip has moved, so that the check costs what the change was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,7 +115,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Compares a node's tip and order with the replay. `checked` is the order as it was found good before, and is brought up to date.
+    /// Compares a node's tip and order with the replay. `checked` is the order as it was found good before, and is brought up to
+    /// date.
     pub(super) fn compare(
         &self,
         tip: &Tip,

@@ -1,4 +1,5 @@
-//! Links: ordered streams of bytes between two nodes, as TCP gives them. A lost packet is a delay or a reset, never a missing message.
+//! Links: ordered streams of bytes between two nodes, as TCP gives them. A lost packet is a delay or a reset, never a missing
+//! message.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

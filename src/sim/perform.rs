@@ -355,8 +355,8 @@ impl World {
         }
     }
 
-    /// Reads and checks a frame. The result is a function of the bytes and the network alone, so that of a block that reaches every node
-    /// is found once; blocks are shared, so that 5,000 nodes hold each of them once.
+    /// Reads and checks a frame. The result is a function of the bytes and the network alone, so that of a block that reaches every
+    /// node is found once; blocks are shared, so that 5,000 nodes hold each of them once.
     fn checked(&mut self, frame: &Arc<[u8]>) -> Result<Received, MessageError> {
         let body = &frame[PREFIX_BYTES..];
         let key = *blake3::hash(body).as_bytes();

@@ -11,12 +11,12 @@ use triskel::protocol::endpoint::Endpoint;
 use triskel::protocol::machine::io::Command;
 
 /// Far beyond what any wait here needs: what fails by it is broken, not slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node with a folder of its own.
-struct Member {
-    node: Node,
-    folder: TempDir,
+pub(crate) struct Member {
+    pub(crate) node: Node,
+    pub(crate) folder: TempDir,
 }
 
 fn config(folder: &TempDir) -> NodeConfig {
@@ -36,22 +36,22 @@ fn config(folder: &TempDir) -> NodeConfig {
 }
 
 impl Member {
-    async fn start(change: impl FnOnce(&mut NodeConfig)) -> Self {
+    pub(crate) async fn start(change: impl FnOnce(&mut NodeConfig)) -> Self {
         Self::resume(TempDir::new().unwrap(), change).await
     }
 
-    async fn resume(folder: TempDir, change: impl FnOnce(&mut NodeConfig)) -> Self {
+    pub(crate) async fn resume(folder: TempDir, change: impl FnOnce(&mut NodeConfig)) -> Self {
         let mut config = config(&folder);
         change(&mut config);
         let node = Node::start(config).await.unwrap();
         Self { node, folder }
     }
 
-    fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         self.node.listening().into()
     }
 
-    async fn until(&self, what: &str, reached: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    pub(crate) async fn until(&self, what: &str, reached: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let mut snapshot = self.node.control().snapshot.clone();
         match timeout(PATIENCE, snapshot.wait_for(|snapshot| reached(snapshot))).await {
             Ok(found) => Snapshot::clone(&found.unwrap()),
@@ -59,11 +59,11 @@ impl Member {
         }
     }
 
-    fn now(&self) -> Snapshot {
+    pub(crate) fn now(&self) -> Snapshot {
         Snapshot::clone(&self.node.control().snapshot.borrow())
     }
 
-    async fn command(&self, command: Command) {
+    pub(crate) async fn command(&self, command: Command) {
         self.node
             .control()
             .orders
@@ -72,7 +72,7 @@ impl Member {
             .unwrap();
     }
 
-    async fn agrees_with(&self, other: &Self) {
+    pub(crate) async fn agrees_with(&self, other: &Self) {
         let theirs = other.now().tip;
         let mine = self
             .until("agreement", |snapshot| snapshot.tip.id == theirs.id)

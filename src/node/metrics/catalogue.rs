@@ -1,5 +1,5 @@
-//! The metrics by name, with their help texts. Every series that can be known beforehand exists from the start, at zero: a query over a
-//! counter that has not counted yet should say 0, not nothing.
+//! The metrics by name, with their help texts. Every series that can be known beforehand exists from the start, at zero: a query
+//! over a counter that has not counted yet should say 0, not nothing.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -82,7 +82,11 @@ impl Catalogue {
         let (sent, received) = make.traffic();
         make.facts(network);
         let catalogue = Self {
-            peers: make.gauges("peers", "Sessions that stand, by who opened the connection.", "direction"),
+            peers: make.gauges(
+                "peers",
+                "Sessions that stand, by who opened the connection.",
+                "direction",
+            ),
             handshakes: make.counters(
                 "handshakes_total",
                 "Handshakes, by outcome: joined, or why not.",
@@ -98,10 +102,17 @@ impl Catalogue {
                 "Sessions that ended, by this node's reason, or closed by the peer.",
                 &["reason"],
             ),
-            dial_failures: make.counter("dial_failures_total", "Dials of configured peers that failed."),
+            dial_failures: make.counter(
+                "dial_failures_total",
+                "Dials of configured peers that failed.",
+            ),
             sent,
             received,
-            mined: make.counters("blocks_mined_total", "Blocks that this node mined.", &["stream"]),
+            mined: make.counters(
+                "blocks_mined_total",
+                "Blocks that this node mined.",
+                &["stream"],
+            ),
             accepted: make.counters(
                 "blocks_received_total",
                 "Blocks of other nodes taken in, by stream and by how they came.",
@@ -114,26 +125,88 @@ impl Catalogue {
             ),
             tip_number: make.gauge("tip_number", "The selected block's position in the order."),
             tip_work: make.gauge("tip_work", "Expected hashes of the selected chain."),
-            tip_timestamp: make.gauge("tip_timestamp_seconds", "When the selected block was found, Unix time."),
-            tip_prefix: make.gauge("tip_hash_prefix", "The first 48 bits of the selected block's id: equal where nodes agree."),
-            digest_prefix: make.gauge("state_digest_prefix", "The first 48 bits of the accounts' digest: equal where nodes agree."),
-            checkpoint_number: make.gauge("checkpoint_number", "A round number some blocks below the tip: the same for a while, so that nodes scraped at different moments can be compared."),
-            checkpoint_prefix: make.gauge("checkpoint_hash_prefix", "The first 48 bits of the id of the block at the checkpoint's number: equal where nodes agree."),
-            reorganisations: make.counter("reorganisations_total", "Changes of the tip that undid a block."),
-            reorganisation_depth: make.histogram("reorganisation_depth_blocks", "Blocks undone by a reorganisation.", &DEPTHS),
-            propagation: make.histograms("block_propagation_seconds", "From a relayed block's timestamp to its arrival; includes the difference of two clocks.", "stream"),
-            validation: make.histograms("block_validation_seconds", "Time that messages with blocks take: check (work, signatures) and apply (ledger).", "phase"),
+            tip_timestamp: make.gauge(
+                "tip_timestamp_seconds",
+                "When the selected block was found, Unix time.",
+            ),
+            tip_prefix: make.gauge(
+                "tip_hash_prefix",
+                "The first 48 bits of the selected block's id: equal where nodes agree.",
+            ),
+            digest_prefix: make.gauge(
+                "state_digest_prefix",
+                "The first 48 bits of the accounts' digest: equal where nodes agree.",
+            ),
+            checkpoint_number: make.gauge(
+                "checkpoint_number",
+                "A round number some blocks below the tip: the same for a while, so that nodes \
+                 scraped at different moments can be compared.",
+            ),
+            checkpoint_prefix: make.gauge(
+                "checkpoint_hash_prefix",
+                "The first 48 bits of the id of the block at the checkpoint's number: equal \
+                 where nodes agree.",
+            ),
+            reorganisations: make.counter(
+                "reorganisations_total",
+                "Changes of the tip that undid a block.",
+            ),
+            reorganisation_depth: make.histogram(
+                "reorganisation_depth_blocks",
+                "Blocks undone by a reorganisation.",
+                &DEPTHS,
+            ),
+            propagation: make.histograms(
+                "block_propagation_seconds",
+                "From a relayed block's timestamp to its arrival; includes the difference of \
+                 two clocks.",
+                "stream",
+            ),
+            validation: make.histograms(
+                "block_validation_seconds",
+                "Time that messages with blocks take: check (work, signatures) and apply (ledger).",
+                "phase",
+            ),
             mempool_transactions: make.gauge("mempool_transactions", "Waiting transactions."),
-            mempool_bytes: make.gauge("mempool_bytes", "Canonical bytes of the waiting transactions."),
-            admitted: make.counters("mempool_admitted_total", "Transactions taken into the mempool: submitted here, or relayed.", &["origin"]),
-            refused: make.counters("mempool_refused_total", "Transactions not taken into the mempool.", &["reason"]),
-            transactions: make.gauge("transactions_applied_total", "Transactions applied by the selected chain; falls in a reorganisation."),
+            mempool_bytes: make.gauge(
+                "mempool_bytes",
+                "Canonical bytes of the waiting transactions.",
+            ),
+            admitted: make.counters(
+                "mempool_admitted_total",
+                "Transactions taken into the mempool: submitted here, or relayed.",
+                &["origin"],
+            ),
+            refused: make.counters(
+                "mempool_refused_total",
+                "Transactions not taken into the mempool.",
+                &["reason"],
+            ),
+            transactions: make.gauge(
+                "transactions_applied",
+                "Transactions applied by the selected chain; falls in a reorganisation.",
+            ),
             issued: make.gauge("issued_units", "Units issued by genesis and rewards."),
-            sync_remaining: make.gauge("sync_remaining_blocks", "Blocks still to be fetched from a peer with a better chain."),
+            sync_remaining: make.gauge(
+                "sync_remaining_blocks",
+                "Blocks still to be fetched from a peer with a better chain.",
+            ),
             mining: make.gauge("mining", "1 while the node mines."),
-            hashrate: make.gauges("hashrate_hashes_per_second", "Hashes per second spent on a stream.", "stream"),
-            difficulty: make.gauges("difficulty_hashes", "Expected hashes for the next block of a stream.", "stream"),
-            store_commit: make.histogram("store_commit_seconds", "Time to make writes durable.", &SECONDS),
+            hashrate: make.gauges(
+                "hashrate_hashes_per_second",
+                "Hashes per second spent on a stream.",
+                "stream",
+            ),
+            difficulty: make.gauges(
+                "difficulty_hashes",
+                "Expected hashes for the next block of a stream.",
+                "stream",
+            ),
+            store_commit: make.histogram(
+                "store_commit_seconds",
+                "Time to make writes durable.",
+                &SECONDS,
+            ),
             store_size: make.gauge("store_size_bytes", "Bytes of the store on disk."),
             uptime: make.gauge("uptime_seconds", "Time since the node was started."),
             registry: make.0,

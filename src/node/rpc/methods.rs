@@ -54,7 +54,7 @@ pub(super) async fn call(control: &Control, method: &str, params: Value) -> Answ
         rpc::Stop::NAME => run(params, |_: rpc::Stop| order_to(control, Order::Stop)).await,
         _ => {
             let known = rpc::METHODS.join(", ");
-            let message = format!("there is no method `{method}`; there are {known}");
+            let message = format!("there is no method `{method:.64}`; there are {known}");
             Err(Refusal::new(code::METHOD_NOT_FOUND, message))
         }
     }
@@ -64,10 +64,24 @@ async fn run<M: Method, F: Future<Output = Answer<M::Answer>>>(
     params: Value,
     act: impl FnOnce(M) -> F,
 ) -> Answer<Value> {
-    let refuse = |error| Refusal::new(code::INVALID_PARAMS, format!("{}: {error}", M::NAME));
-    let method = serde_json::from_value(params).map_err(refuse)?;
+    let method = M::deserialize(&params).map_err(|error| misfit::<M>(&params, &error))?;
     let answer = act(method).await?;
     serde_json::to_value(answer).map_err(|error| Refusal::new(code::INTERNAL, error))
+}
+
+/// Says which parameter does not fit. serde names a field that is missing or unknown, but not one whose value is wrong: that is the
+/// one which by itself is wrong in the same way.
+fn misfit<M: Method>(params: &Value, error: &serde_json::Error) -> Refusal {
+    let error = error.to_string();
+    let named = error.starts_with("missing field") || error.starts_with("unknown field");
+    let alone = |name: &str, value: &Value| {
+        let params = Value::Object([(name.to_owned(), value.clone())].into_iter().collect());
+        M::deserialize(&params).is_err_and(|other| other.to_string() == error)
+    };
+    let mut fields = params.as_object().into_iter().flatten();
+    let wrong = fields.find(|(name, value)| !named && alone(name, value));
+    let place = wrong.map_or_else(String::new, |(name, _)| format!("{name}: "));
+    Refusal::new(code::INVALID_PARAMS, format!("{}: {place}{error}", M::NAME))
 }
 
 /// Reads the store, and waits until what was read is on disk: what a user is told must survive.

@@ -1,7 +1,7 @@
 //! Catching up: headers first, and bodies only of a chain that has proven to be better.
 //!
-//! What a peer claims leads to a question; what its headers prove decides whether bodies are fetched; what its blocks lead to decides
-//! which chain is selected. One peer at a time; a peer that does not deliver is left alone for a while, which is no fault.
+//! What a peer claims leads to a question; what its headers prove decides whether bodies are fetched; what its blocks lead to
+//! decides which chain is selected. One peer at a time; a peer that does not deliver is left alone for a while, which is no fault.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! What scenarios may say, and what is said of those that do not.
+
 use super::*;
 
 fn refusal(text: &str) -> String {
