@@ -1,3 +1,5 @@
+//! What scenarios say, and what of them is refused.
+
 use super::*;
 
 fn refusal(text: &str) -> String {
