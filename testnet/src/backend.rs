@@ -129,7 +129,11 @@ pub async fn choose(
     match options.backend {
         BackendChoice::Process => {
             let process = Process::find(options.node.as_deref())?;
-            let reason = format!("{asked}, {}", process.program().display());
+            let program = process.program();
+            // Shorter, and the same wherever the checkout is.
+            let here = std::env::current_dir().unwrap_or_default();
+            let shown = program.strip_prefix(&here).unwrap_or(program);
+            let reason = format!("{asked}, {}", shown.display());
             Ok((Backend::Process(process), reason))
         }
         BackendChoice::Docker => {

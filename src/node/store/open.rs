@@ -34,7 +34,8 @@ pub(super) fn open_sled(
         path: path.to_owned(),
         reason,
     };
-    // Durability is the flusher's business; but sled rewrites sparse segments from its own timer alone, and would only grow without.
+    // Durability is the flusher's business; but sled rewrites sparse segments from its own timer alone, and without it the file
+    // would only grow.
     let config = sled::Config::new()
         .path(folder)
         .cache_capacity(cache_bytes)

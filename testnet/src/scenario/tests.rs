@@ -1,4 +1,4 @@
-//! What scenarios may say, and what is said of those that do not.
+//! What scenarios say, and what of them is refused.
 
 use super::*;
 

@@ -51,7 +51,7 @@ fn judge(states: &[Option<NodeState>], blocks: u64, transfers: u64) -> Step {
         return Step::Done;
     }
     Step::Waiting(format!(
-        "waiting for {blocks} blocks on every node: {there}/{nodes} there, \
+        "waiting for {blocks} blocks: {there}/{nodes} nodes there, \
          slowest {slowest}/{blocks}, \
          transfers {everywhere}/{transfers} applied"
     ))
@@ -65,8 +65,7 @@ mod tests {
     #[test]
     fn blocks_and_transfers_are_awaited_on_every_node() {
         let states = [state(20, 1, 1), state(17, 2, 2)];
-        let text =
-            "waiting for 20 blocks on every node: 1/2 there, slowest 17/20, transfers 7/9 applied";
+        let text = "waiting for 20 blocks: 1/2 nodes there, slowest 17/20, transfers 7/9 applied";
         assert_eq!(judge(&states, 20, 9), Step::Waiting(text.to_owned()));
         assert_eq!(judge(&states, 17, 7), Step::Done);
         assert_ne!(judge(&states, 17, 8), Step::Done);
