@@ -54,7 +54,7 @@ fn run(loaded: Loaded, stop_with_stdin: bool) -> Result<(), NodeError> {
     if let Err(error) = telemetry::install(&loaded.config.log) {
         complain(&error, exit::USAGE);
     }
-    let runtime = runtime(&mut Builder::new_multi_thread())?;
+    let runtime = runtime(&mut Builder::new_current_thread())?;
     runtime.block_on(async {
         let node = Node::start(loaded.config).await?;
         let orders = node.control().orders.clone();
