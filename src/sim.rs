@@ -5,10 +5,12 @@
 
 pub mod check;
 pub mod disk;
+mod faults;
 mod link;
 mod perform;
 pub mod plan;
 mod trace;
+mod transport;
 pub mod world;
 
 use crate::protocol::chain::params::{Algorithm, Params};

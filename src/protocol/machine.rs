@@ -24,7 +24,7 @@ mod sessions;
 mod sync;
 mod timers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use io::{Command, ConnId, Direction, Effect, Event, Input, Outbox, Reason, Request};
@@ -34,6 +34,7 @@ use timers::{Timer, Timers};
 use crate::protocol::chain::Chain;
 use crate::protocol::chain::id::{AccountId, NodeKey, TransactionId};
 use crate::protocol::chain::params::Network;
+use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Fault, Overlay, View};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::mempool::{Mempool, MempoolLimits};
@@ -125,6 +126,8 @@ pub struct Machine {
     mempool: Mempool,
     /// Submissions of this node's users that wait, and are kept on disk until they do not.
     own: BTreeSet<TransactionId>,
+    /// Transactions that a reorganisation took back and the mempool does not take for now: their sender's income went with them.
+    taken_back: BTreeMap<TransactionId, SharedTransaction>,
     orphans: relay::Orphans,
     connections: sessions::Connections,
     addresses: addresses::AddressBook,
@@ -159,6 +162,7 @@ impl Machine {
             network,
             mempool: Mempool::new(config.mempool),
             own: BTreeSet::new(),
+            taken_back: BTreeMap::new(),
             orphans: relay::Orphans::default(),
             connections: sessions::Connections::default(),
             addresses: addresses::AddressBook::default(),

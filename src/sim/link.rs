@@ -13,8 +13,10 @@ pub(super) struct Link {
     pub(super) conns: [ConnId; 2],
     /// When the last frame in each direction arrives: the next one cannot overtake it. By the index of the receiver.
     pub(super) last_us: [u64; 2],
-    /// Frames that a cut holds back, by the index of the receiver.
-    pub(super) held: [VecDeque<Arc<[u8]>>; 2],
+    /// Frames on their way, in the order in which they were sent, by the index of the receiver.
+    pub(super) queues: [VecDeque<Arc<[u8]>>; 2],
+    /// How many of them a cut holds back: their time has come and gone.
+    pub(super) stalled: [usize; 2],
 }
 
 impl Link {
@@ -23,7 +25,8 @@ impl Link {
             nodes,
             conns,
             last_us: [now_us; 2],
-            held: Default::default(),
+            queues: Default::default(),
+            stalled: [0; 2],
         }
     }
 

@@ -4,27 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::check::Violation;
-use super::link::Link;
-use super::world::{Event, World, address, endpoint, node_at};
+use super::world::{Event, World, endpoint};
 use crate::protocol::chain::block::Stream;
-use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::template::{Search, Template};
 use crate::protocol::chain::view::{Batch, Fault};
 use crate::protocol::chain::work::Target;
-use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::Machine;
 use crate::protocol::machine::io::{
-    ConnId, Effect, Event as Happening, Input, Origin, Outbox, Request,
+    ConnId, Effect, Event as Happening, Input, Origin, Outbox, Reason, Request,
 };
 use crate::protocol::machine::serve::serve;
-use crate::protocol::wire::frame::{self, PREFIX_BYTES};
-use crate::protocol::wire::message::{Message, MessageError, Received};
-
-/// Checked messages that are remembered: a block reaches every node within the time of a few others.
-const MEMORY: usize = 4_096;
-
-/// The first port of those that a dialling node has.
-const EPHEMERAL: u16 = 40_000;
+use crate::protocol::wire::frame;
 
 impl World {
     /// Starts a node from what is on its disk.
@@ -63,11 +53,11 @@ impl World {
                 self.members[node].wake = None;
                 self.feed(node, Input::Wake)
             }
-            Event::Frame {
-                link,
-                receiver,
-                bytes,
-            } => self.deliver(link, receiver, bytes),
+            Event::Frame { link, receiver } => self.deliver(link, receiver),
+            Event::Closing { link } => {
+                self.reset(link);
+                Ok(())
+            }
             Event::Solved { node, stream } => self.solve(node, stream),
             Event::Durable { node, life, number } => self.durable(node, life, number),
             Event::Dialled {
@@ -75,7 +65,12 @@ impl World {
                 life,
                 endpoint,
             } => self.dialled(from, life, endpoint),
-            Event::Established { link, endpoint } => self.established(link, endpoint),
+            Event::Established {
+                link,
+                node,
+                life,
+                endpoint,
+            } => self.established(link, node, life, endpoint),
             Event::Refused {
                 node,
                 life,
@@ -175,14 +170,14 @@ impl World {
         Ok(())
     }
 
-    fn schedule(&mut self, at_us: u64, event: Event) -> (u64, u64) {
+    pub(super) fn schedule(&mut self, at_us: u64, event: Event) -> (u64, u64) {
         self.sequence += 1;
         let key = (at_us, self.sequence);
         self.events.insert(key, event);
         key
     }
 
-    fn draw(&mut self, (least, most): (u64, u64)) -> u64 {
+    pub(super) fn draw(&mut self, (least, most): (u64, u64)) -> u64 {
         least + self.rng.below(most - least + 1)
     }
 
@@ -273,11 +268,13 @@ impl World {
                 let at_us = self.now_us + self.draw(self.config.latency_us);
                 self.schedule(at_us, Event::Resolved { node, life, seed });
             }
-            Effect::Disconnect { conn, .. } => {
-                if let Some(link) = self.members[node].conns.get(&conn).copied() {
-                    self.reset(link);
-                }
+            Effect::Disconnect {
+                reason: Reason::Fault(fault),
+                ..
+            } => {
+                return Err(self.violation(node, format!("it faults an honest peer: {fault}")));
             }
+            Effect::Disconnect { conn, .. } => self.close(node, conn),
             Effect::Mine(templates) => self.work(node, templates),
             Effect::Answer { ticket, result } => drop(self.answers.insert(ticket, result)),
             Effect::Notify(event) => self.notice(node, &event)?,
@@ -312,195 +309,6 @@ impl World {
             return Err(self.violation(node, format!("it refuses an honest block: {reason}")));
         }
         Ok(())
-    }
-
-    fn send(&mut self, node: usize, conn: ConnId, bytes: Arc<[u8]>) {
-        let Some(id) = self.members[node].conns.get(&conn).copied() else {
-            return;
-        };
-        let latency_us = self.draw(self.config.latency_us);
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let receiver = 1 - link.end(conn);
-        let at_us = link.arrival_us(receiver, self.now_us, latency_us);
-        self.schedule(
-            at_us,
-            Event::Frame {
-                link: id,
-                receiver,
-                bytes,
-            },
-        );
-    }
-
-    fn deliver(&mut self, id: u64, receiver: usize, bytes: Arc<[u8]>) -> Result<(), Violation> {
-        let Some(link) = self.links.get(&id) else {
-            return Ok(());
-        };
-        let (node, conn) = (link.nodes[receiver], link.conns[receiver]);
-        let is_cut = !self.reaches(link.nodes[0], link.nodes[1]);
-        if is_cut || !link.held[receiver].is_empty() {
-            // Cut, or behind what was: bytes keep their order.
-            if let Some(link) = self.links.get_mut(&id) {
-                link.held[receiver].push_back(bytes);
-            }
-            return Ok(());
-        }
-        self.frames += 1;
-        self.bytes += bytes.len() as u64;
-        match self.checked(&bytes) {
-            Ok(message) => self.feed(node, Input::Message { conn, message }),
-            Err(error) => Err(self.violation(node, format!("an honest peer sent {error}"))),
-        }
-    }
-
-    /// Reads and checks a frame. The result is a function of the bytes and the network alone, so that of a block that reaches every
-    /// node is found once; blocks are shared, so that 5,000 nodes hold each of them once.
-    fn checked(&mut self, frame: &Arc<[u8]>) -> Result<Received, MessageError> {
-        let body = &frame[PREFIX_BYTES..];
-        let key = *blake3::hash(body).as_bytes();
-        if let Some(known) = self.memory.get(&key) {
-            return Ok(known.clone());
-        }
-        let message = frame::decode(body)?;
-        let remember = matches!(message, Message::NewBlock(_) | Message::NewTransaction(_));
-        let mut received = message.check(&self.config.network)?;
-        match &mut received {
-            Received::NewBlock(block) => self.share(block),
-            Received::Blocks { blocks, .. } => {
-                blocks.iter_mut().for_each(|block| self.share(block))
-            }
-            _ => {}
-        }
-        if remember {
-            if self.memory.len() >= MEMORY {
-                self.memory.clear();
-            }
-            self.memory.insert(key, received.clone());
-        }
-        Ok(received)
-    }
-
-    fn share(&mut self, block: &mut Arc<crate::protocol::chain::block::Block>) {
-        let id: BlockId = block.id();
-        *block = Arc::clone(self.blocks.entry(id).or_insert_with(|| Arc::clone(block)));
-    }
-
-    fn dialled(&mut self, from: usize, life: u64, to: Endpoint) -> Result<(), Violation> {
-        if self.members[from].life != life {
-            return Ok(());
-        }
-        let back_us = self.now_us + self.draw(self.config.latency_us);
-        let listening = |node: &usize| {
-            self.members
-                .get(*node)
-                .is_some_and(|member| member.machine.is_some())
-                && self.reaches(from, *node)
-        };
-        let Some(node) = node_at(&to).filter(listening) else {
-            self.schedule(
-                back_us,
-                Event::Refused {
-                    node: from,
-                    life,
-                    endpoint: to,
-                },
-            );
-            return Ok(());
-        };
-        let conns = [ConnId(self.next_conn), ConnId(self.next_conn + 1)];
-        self.next_conn += 2;
-        let id = self.next_link;
-        self.next_link += 1;
-        let mut link = Link::new([from, node], conns, self.now_us);
-        link.last_us[0] = back_us;
-        self.links.insert(id, link);
-        self.members[node].conns.insert(conns[1], id);
-        self.members[from].conns.insert(conns[0], id);
-        self.schedule(
-            back_us,
-            Event::Established {
-                link: id,
-                endpoint: to,
-            },
-        );
-        let remote = address(from, EPHEMERAL + (id % 20_000) as u16);
-        self.feed(
-            node,
-            Input::Connected {
-                conn: conns[1],
-                dialled: None,
-                remote,
-            },
-        )
-    }
-
-    fn established(&mut self, id: u64, endpoint: Endpoint) -> Result<(), Violation> {
-        let Some(link) = self.links.get(&id) else {
-            return Ok(());
-        };
-        let (node, conn) = (link.nodes[0], link.conns[0]);
-        let Some(remote) = endpoint.address() else {
-            return Ok(());
-        };
-        self.feed(
-            node,
-            Input::Connected {
-                conn,
-                dialled: Some(endpoint),
-                remote,
-            },
-        )
-    }
-
-    /// Ends a link: each end learns of it after a while, frames on the way are lost.
-    pub(super) fn reset(&mut self, id: u64) {
-        let Some(link) = self.links.remove(&id) else {
-            return;
-        };
-        for end in [0, 1] {
-            let (node, conn) = (link.nodes[end], link.conns[end]);
-            self.members[node].conns.remove(&conn);
-            let life = self.members[node].life;
-            // Not before the connection stood.
-            let at_us = (self.now_us + self.draw(self.config.latency_us)).max(link.last_us[end]);
-            self.schedule(at_us, Event::Closed { node, life, conn });
-        }
-    }
-
-    /// Lets go what no cut holds back any more.
-    pub(super) fn release(&mut self) {
-        let ids: Vec<u64> = self.links.keys().copied().collect();
-        for id in ids {
-            let latency_us = self.draw(self.config.latency_us);
-            let Some(link) = self.links.get(&id) else {
-                continue;
-            };
-            if !self.reaches(link.nodes[0], link.nodes[1]) {
-                continue;
-            }
-            for receiver in [0, 1] {
-                let Some(link) = self.links.get_mut(&id) else {
-                    continue;
-                };
-                let held = std::mem::take(&mut link.held[receiver]);
-                let arrivals: Vec<_> = held
-                    .into_iter()
-                    .map(|bytes| (link.arrival_us(receiver, self.now_us, latency_us), bytes))
-                    .collect();
-                for (at_us, bytes) in arrivals {
-                    self.schedule(
-                        at_us,
-                        Event::Frame {
-                            link: id,
-                            receiver,
-                            bytes,
-                        },
-                    );
-                }
-            }
-        }
     }
 
     /// Makes a node's timers and luck void.

@@ -129,19 +129,22 @@ pub(super) enum Event {
         endpoint: Endpoint,
     },
     /// The answer to a dial comes back.
-    Established { link: u64, endpoint: Endpoint },
+    Established {
+        link: u64,
+        node: usize,
+        life: u64,
+        endpoint: Endpoint,
+    },
+    /// One end has closed a link, and what it sent before has arrived.
+    Closing { link: u64 },
     /// A dial fails.
     Refused {
         node: usize,
         life: u64,
         endpoint: Endpoint,
     },
-    /// A frame arrives.
-    Frame {
-        link: u64,
-        receiver: usize,
-        bytes: Arc<[u8]>,
-    },
+    /// The next frame of a link arrives.
+    Frame { link: u64, receiver: usize },
     /// An end of a link learns that it is gone.
     Closed {
         node: usize,
@@ -256,6 +259,11 @@ impl World {
             durable: None,
             tips: VecDeque::new(),
         }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.config.network
     }
 
     /// Virtual time since the start, in milliseconds.
@@ -405,94 +413,6 @@ impl World {
     /// Sets the hashes per second and stream of a node, from its next template on.
     pub fn set_hashrate(&mut self, node: usize, hashrate: u64) {
         self.members[node].hashrate = hashrate;
-    }
-
-    /// Parts the nodes: those of different groups no longer reach each other. Links across are reset or stall, as the seed has it.
-    ///
-    /// # Errors
-    ///
-    /// An invariant was violated.
-    pub fn partition(&mut self, groups: &[usize]) -> Result<(), Violation> {
-        self.groups = groups.to_vec();
-        let cut: Vec<u64> = self
-            .links
-            .iter()
-            .filter(|(_, link)| !self.reaches(link.nodes[0], link.nodes[1]))
-            .map(|(id, _)| *id)
-            .collect();
-        for link in cut {
-            if self.rng.below(2) == 0 {
-                self.reset(link);
-            }
-        }
-        self.release();
-        Ok(())
-    }
-
-    /// Lets all nodes reach each other again.
-    ///
-    /// # Errors
-    ///
-    /// An invariant was violated.
-    pub fn heal(&mut self) -> Result<(), Violation> {
-        let groups = vec![0; self.nodes()];
-        self.partition(&groups)
-    }
-
-    pub(super) fn reaches(&self, left: usize, right: usize) -> bool {
-        self.groups[left] == self.groups[right]
-    }
-
-    /// Ends a random connection of a node, as a lossy network does.
-    pub fn reset_one(&mut self, node: usize) {
-        let links: Vec<u64> = self.members[node].conns.values().copied().collect();
-        if let Some(link) = links.get(self.rng.below(links.len() as u64) as usize) {
-            self.reset(*link);
-        }
-    }
-
-    /// Ends a node without warning: what was not durable is lost.
-    ///
-    /// # Errors
-    ///
-    /// Something durable was lost with it.
-    pub fn crash(&mut self, node: usize) -> Result<(), Violation> {
-        let links: Vec<u64> = self.members[node].conns.values().copied().collect();
-        for link in links {
-            self.reset(link);
-        }
-        self.void(node);
-        let member = &mut self.members[node];
-        member.machine = None;
-        member.life += 1;
-        member.disk.crash();
-        member.conns.clear();
-        member.waiting.clear();
-        member.seen = None;
-        member.checked.clear();
-        member.tips.clear();
-        let (durable, kept) = (
-            member.durable.clone(),
-            member.disk.tip().unwrap_or_default(),
-        );
-        self.trace.add(self.now_us, node, "crash", &[]);
-        if kept != durable {
-            return Err(self.violation(node, format!("{durable:?} was durable, {kept:?} is left")));
-        }
-        Ok(())
-    }
-
-    /// Starts a node that is down.
-    ///
-    /// # Errors
-    ///
-    /// An invariant was violated.
-    pub fn restart(&mut self, node: usize) -> Result<(), Violation> {
-        if self.members[node].machine.is_none() {
-            self.start(node)
-        } else {
-            Ok(())
-        }
     }
 
     pub(super) fn violation(&self, node: usize, what: impl Into<String>) -> Violation {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use triskel::protocol::chain::params::{Network, Params};
+use triskel::sim::plan::Plan;
 use triskel::sim::{World, WorldConfig, simulated};
 
 /// A simulated network tuned to so many nodes of the default hash rate, blocks `interval_ms` apart.
@@ -89,4 +90,44 @@ fn crashed_nodes_come_back_with_what_was_durable() {
         world.restart(round % 5).unwrap();
     }
     settle(&mut world);
+}
+
+#[test]
+fn a_late_joiner_fetches_the_whole_chain() {
+    let network = network(1, 200);
+    let mut world = World::new(WorldConfig::new(5, network, 3)).unwrap();
+    world.crash(2).unwrap();
+    world.run_for(400_000).unwrap();
+    world.restart(2).unwrap();
+    settle(&mut world);
+    assert!(world.tip(2).unwrap().number > 1_000);
+}
+
+/// Random plans: `TRISKEL_SEED` runs one of them, `TRISKEL_SEEDS` that many from 1 on.
+#[test]
+fn swarm() {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap())
+    };
+    let seeds = match number("TRISKEL_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number("TRISKEL_SEEDS").unwrap_or(40),
+    };
+    for seed in seeds {
+        let plan = Plan::random(seed);
+        if let Err(violation) = plan.run() {
+            let replay =
+                format!("TRISKEL_SEED={seed} cargo test --test it sim::swarm -- --nocapture");
+            panic!("{plan}\n{violation}\nreplay with: {replay}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_has_one_trace() {
+    let run = |seed| Plan::random(seed).run().unwrap();
+    assert_eq!(run(11), run(11));
+    assert_ne!(run(11).trace, run(12).trace);
 }

@@ -1,6 +1,6 @@
 //! Taking blocks and transactions in, and passing them on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::io::{ConnId, Effect, Event, Origin, Reason, Ticket};
@@ -11,7 +11,9 @@ use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::chain::{Accepted, Rejected};
 use crate::protocol::mempool::{AdmissionError, Mempool};
-use crate::protocol::wire::limits::{MAX_GREETING_TRANSACTIONS, MAX_ORPHAN_BYTES, MAX_ORPHANS};
+use crate::protocol::wire::limits::{
+    MAX_GREETING_TRANSACTIONS, MAX_ORPHAN_BYTES, MAX_ORPHANS, MAX_TAKEN_BACK,
+};
 use crate::protocol::wire::message::Message;
 
 /// Of a reorganisation, as many of the newest blocks are passed on: peers that lack more ask for it.
@@ -218,34 +220,58 @@ impl Machine {
         undone: &[Arc<Block>],
         applied: &[Arc<Block>],
     ) -> Result<(), Fault> {
+        let mut senders = BTreeSet::new();
         for transaction in applied.iter().flat_map(|block| &block.body().transactions) {
-            self.mempool.remove(&transaction.id());
-            self.release(turn, &transaction.id());
-        }
-        // Oldest first, so that a sender's nonces come back in order.
-        for transaction in undone
-            .iter()
-            .rev()
-            .flat_map(|block| &block.body().transactions)
-        {
-            if turn.overlay.transaction(&transaction.id())?.is_none() {
-                let account = turn.overlay.account(&transaction.transfer().sender)?;
-                if self
-                    .mempool
-                    .admit(SharedTransaction::clone(transaction), &account)
-                    .is_ok()
-                {
-                    // A user may have been told that it was applied: it must survive a restart all the same.
-                    self.retain(turn, SharedTransaction::clone(transaction));
-                }
+            let id = transaction.id();
+            senders.insert(transaction.transfer().sender);
+            // One that was skipped may be applied by a later block.
+            if turn.overlay.transaction(&id)?.is_some() {
+                self.mempool.remove(&id);
+                self.taken_back.remove(&id);
+                self.release(turn, &id);
             }
         }
-        for transaction in applied.iter().flat_map(|block| &block.body().transactions) {
-            let sender = transaction.transfer().sender;
+        for sender in senders {
             let account = turn.overlay.account(&sender)?;
             for id in self.mempool.forget_used(&sender, &account) {
                 self.release(turn, &id);
             }
+        }
+        // Oldest first, so that a sender's nonces come back in order.
+        let undone = undone
+            .iter()
+            .rev()
+            .flat_map(|block| &block.body().transactions);
+        let earlier = std::mem::take(&mut self.taken_back).into_values();
+        for transaction in earlier.chain(undone.map(Arc::clone)).collect::<Vec<_>>() {
+            if turn.overlay.transaction(&transaction.id())?.is_none() {
+                self.take_back(turn, transaction)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a transaction wait again that a block had applied. A user may have been told so: it must survive a restart all the same.
+    fn take_back(
+        &mut self,
+        turn: &mut Turn<'_>,
+        transaction: SharedTransaction,
+    ) -> Result<(), Fault> {
+        let account = turn.overlay.account(&transaction.transfer().sender)?;
+        match self
+            .mempool
+            .admit(SharedTransaction::clone(&transaction), &account)
+        {
+            Ok(_) | Err(AdmissionError::Known(_)) => self.retain(turn, transaction),
+            Err(AdmissionError::Used { .. } | AdmissionError::Replacement { .. }) => {
+                self.release(turn, &transaction.id());
+            }
+            Err(_) if self.taken_back.len() < MAX_TAKEN_BACK => {
+                self.taken_back
+                    .insert(transaction.id(), SharedTransaction::clone(&transaction));
+                self.retain(turn, transaction);
+            }
+            Err(_) => self.release(turn, &transaction.id()),
         }
         Ok(())
     }

@@ -92,5 +92,8 @@ pub const MAX_MEMPOOL_BYTES: usize = 16 << 20;
 /// Transactions of one sender in the mempool: one account cannot fill it, and one block's worth of a busy one fits.
 pub const MAX_MEMPOOL_PER_SENDER: usize = 4_096;
 
+/// Transactions that a reorganisation took back and the mempool does not take for now: a few blocks' worth.
+pub const MAX_TAKEN_BACK: usize = 4_096;
+
 /// Transactions that a node sends a peer when they meet: what a user submitted while they were apart gets through.
 pub const MAX_GREETING_TRANSACTIONS: usize = 2_000;

@@ -1,0 +1,222 @@
+//! Bytes between nodes: connections, frames, cuts.
+
+use std::sync::Arc;
+
+use super::check::Violation;
+use super::link::Link;
+use super::world::{Event, World, address, node_at};
+use crate::protocol::chain::block::Block;
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::machine::io::{ConnId, Input};
+use crate::protocol::wire::frame::{self, PREFIX_BYTES};
+use crate::protocol::wire::message::{Message, MessageError, Received};
+
+/// Checked messages that are remembered: a block reaches every node within the time of a few others.
+const MEMORY: usize = 4_096;
+
+/// The first port of those that a dialling node has.
+const EPHEMERAL: u16 = 40_000;
+
+impl World {
+    pub(super) fn send(&mut self, node: usize, conn: ConnId, bytes: Arc<[u8]>) {
+        let Some(id) = self.members[node].conns.get(&conn).copied() else {
+            return;
+        };
+        let latency_us = self.draw(self.config.latency_us);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let receiver = 1 - link.end(conn);
+        let at_us = link.arrival_us(receiver, self.now_us, latency_us);
+        link.queues[receiver].push_back(bytes);
+        self.schedule(at_us, Event::Frame { link: id, receiver });
+    }
+
+    pub(super) fn deliver(&mut self, id: u64, receiver: usize) -> Result<(), Violation> {
+        let Some(link) = self.links.get(&id) else {
+            return Ok(());
+        };
+        let (node, conn) = (link.nodes[receiver], link.conns[receiver]);
+        let is_cut = !self.reaches(link.nodes[0], link.nodes[1]);
+        let Some(link) = self.links.get_mut(&id) else {
+            return Ok(());
+        };
+        if is_cut {
+            link.stalled[receiver] += 1;
+            return Ok(());
+        }
+        let Some(bytes) = link.queues[receiver].pop_front() else {
+            return Ok(());
+        };
+        self.frames += 1;
+        self.bytes += bytes.len() as u64;
+        self.trace.add(self.now_us, node, "frame", &bytes);
+        match self.checked(&bytes) {
+            Ok(message) => self.feed(node, Input::Message { conn, message }),
+            Err(error) => Err(self.violation(node, format!("an honest peer sent {error}"))),
+        }
+    }
+
+    /// Closes a node's end of a link: what it sent before still arrives.
+    pub(super) fn close(&mut self, node: usize, conn: ConnId) {
+        let Some(id) = self.members[node].conns.remove(&conn) else {
+            return;
+        };
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let at_us = link.last_us[1 - link.end(conn)].max(self.now_us);
+        self.schedule(at_us, Event::Closing { link: id });
+    }
+
+    /// Reads and checks a frame. The result is a function of the bytes and the network alone, so that of a block that reaches every
+    /// node is found once; blocks are shared, so that 5,000 nodes hold each of them once.
+    fn checked(&mut self, frame: &Arc<[u8]>) -> Result<Received, MessageError> {
+        let body = &frame[PREFIX_BYTES..];
+        let key = *blake3::hash(body).as_bytes();
+        if let Some(known) = self.memory.get(&key) {
+            return Ok(known.clone());
+        }
+        let message = frame::decode(body)?;
+        let remember = matches!(message, Message::NewBlock(_) | Message::NewTransaction(_));
+        let mut received = message.check(&self.config.network)?;
+        match &mut received {
+            Received::NewBlock(block) => self.share(block),
+            Received::Blocks { blocks, .. } => {
+                blocks.iter_mut().for_each(|block| self.share(block))
+            }
+            _ => {}
+        }
+        if remember {
+            if self.memory.len() >= MEMORY {
+                self.memory.clear();
+            }
+            self.memory.insert(key, received.clone());
+        }
+        Ok(received)
+    }
+
+    pub(super) fn share(&mut self, block: &mut Arc<Block>) {
+        let id = block.id();
+        *block = Arc::clone(self.blocks.entry(id).or_insert_with(|| Arc::clone(block)));
+    }
+
+    pub(super) fn dialled(
+        &mut self,
+        from: usize,
+        life: u64,
+        to: Endpoint,
+    ) -> Result<(), Violation> {
+        if self.members[from].life != life {
+            return Ok(());
+        }
+        let back_us = self.now_us + self.draw(self.config.latency_us);
+        let listening = |node: &usize| {
+            self.members
+                .get(*node)
+                .is_some_and(|member| member.machine.is_some())
+                && self.reaches(from, *node)
+        };
+        let Some(node) = node_at(&to).filter(listening) else {
+            self.schedule(
+                back_us,
+                Event::Refused {
+                    node: from,
+                    life,
+                    endpoint: to,
+                },
+            );
+            return Ok(());
+        };
+        let conns = [ConnId(self.next_conn), ConnId(self.next_conn + 1)];
+        self.next_conn += 2;
+        let id = self.next_link;
+        self.next_link += 1;
+        let mut link = Link::new([from, node], conns, self.now_us);
+        link.last_us[0] = back_us;
+        self.links.insert(id, link);
+        self.members[node].conns.insert(conns[1], id);
+        self.members[from].conns.insert(conns[0], id);
+        self.schedule(
+            back_us,
+            Event::Established {
+                link: id,
+                node: from,
+                life,
+                endpoint: to,
+            },
+        );
+        let remote = address(from, EPHEMERAL + (id % 20_000) as u16);
+        self.feed(
+            node,
+            Input::Connected {
+                conn: conns[1],
+                dialled: None,
+                remote,
+            },
+        )
+    }
+
+    pub(super) fn established(
+        &mut self,
+        id: u64,
+        node: usize,
+        life: u64,
+        endpoint: Endpoint,
+    ) -> Result<(), Violation> {
+        if self.members[node].life != life {
+            return Ok(());
+        }
+        let (Some(link), Some(remote)) = (self.links.get(&id), endpoint.address()) else {
+            return self.feed(node, Input::Refused { endpoint });
+        };
+        let conn = link.conns[0];
+        self.feed(
+            node,
+            Input::Connected {
+                conn,
+                dialled: Some(endpoint),
+                remote,
+            },
+        )
+    }
+
+    /// Ends a link: each end learns of it after a while, frames on the way are lost.
+    pub(super) fn reset(&mut self, id: u64) {
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
+        for end in [0, 1] {
+            let (node, conn) = (link.nodes[end], link.conns[end]);
+            self.members[node].conns.remove(&conn);
+            let life = self.members[node].life;
+            // Not before the connection stood.
+            let at_us = (self.now_us + self.draw(self.config.latency_us)).max(link.last_us[end]);
+            self.schedule(at_us, Event::Closed { node, life, conn });
+        }
+    }
+
+    /// Lets go what no cut holds back any more.
+    pub(super) fn release(&mut self) {
+        let ids: Vec<u64> = self.links.keys().copied().collect();
+        for id in ids {
+            let latency_us = self.draw(self.config.latency_us);
+            let Some(link) = self.links.get(&id) else {
+                continue;
+            };
+            if !self.reaches(link.nodes[0], link.nodes[1]) {
+                continue;
+            }
+            for receiver in [0, 1] {
+                let Some(link) = self.links.get_mut(&id) else {
+                    continue;
+                };
+                // Arrivals take from the front of the queue, so that bytes keep their order whatever is on its way behind.
+                for _ in 0..std::mem::take(&mut link.stalled[receiver]) {
+                    let at_us = self.now_us + latency_us;
+                    self.schedule(at_us, Event::Frame { link: id, receiver });
+                }
+            }
+        }
+    }
+}
