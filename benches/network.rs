@@ -9,11 +9,10 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -51,7 +50,7 @@ fn main() {
 struct Process {
     child: Child,
     client: Client,
-    lines: Arc<Mutex<Vec<String>>>,
+    log: PathBuf,
 }
 
 impl Drop for Process {
@@ -84,7 +83,7 @@ impl Process {
              [network]\npreset = \"chain\"\ninitial_hashrate = {}\n\
              [network.streams.A]\ninterval_ms = {}\n\
              [mining]\nenabled = {}\nhashrate = {}\n[peer]\ntarget_outbound = 0\n\
-             [rpc]\nport = {}\n[metrics]\nenabled = false\n[log]\nformat = \"json\"\n",
+             [rpc]\nport = {}\n[metrics]\nenabled = false\n[log]\nformat = \"json\"\nlevel = \"off,triskel::tip=info\"\n",
             plan.port,
             peers.join(", "),
             data,
@@ -96,27 +95,20 @@ impl Process {
         );
         let file = folder.join(format!("node-{}.toml", plan.port));
         std::fs::write(&file, text).expect("a temporary folder can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_node"))
+        // Logs go to a file: whoever reads a pipe competes with what is measured.
+        let log = folder.join(format!("node-{}.log", plan.port));
+        let output = File::create(&log).expect("a temporary folder can be written");
+        let child = Command::new(env!("CARGO_BIN_EXE_node"))
             .args(["daemon", "--config"])
             .arg(&file)
-            .stdout(Stdio::piped())
+            .stdout(output)
             .spawn()
             .expect("the node was built for this benchmark");
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&lines);
-        let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if line.contains("triskel::tip") {
-                    sink.lock().expect("nobody panics with the lock").push(line);
-                }
-            }
-        });
         let address = SocketAddr::from(([127, 0, 0, 1], plan.rpc));
         Self {
             child,
             client: Client::new(address),
-            lines,
+            log,
         }
     }
 
@@ -224,12 +216,8 @@ async fn propagation() -> Value {
     let mut mined: BTreeMap<String, f64> = BTreeMap::new();
     let mut seen: Vec<(String, f64)> = Vec::new();
     for node in &nodes {
-        for line in node
-            .lines
-            .lock()
-            .expect("nobody panics with the lock")
-            .iter()
-        {
+        let log = std::fs::read_to_string(&node.log).expect("the node writes a log");
+        for line in log.lines().filter(|line| line.contains("triskel::tip")) {
             let event: Value = serde_json::from_str(line).expect("logs are JSON");
             let block = event["block"]
                 .as_str()

@@ -139,9 +139,12 @@ impl Machine {
             reward,
             age_ms,
         };
+        // First to the peers, then to the log.
+        if let Accepted::Selected { applied, .. } = &accepted {
+            self.pass_on(turn, applied, origin);
+        }
         turn.notify(accepted_event);
         if let Accepted::Selected { undone, applied } = accepted {
-            self.pass_on(turn, &applied, origin);
             self.settle_mempool(turn, &undone, &applied)?;
             let tip = self.chain.tip();
             turn.notify(Event::TipChanged {
