@@ -254,7 +254,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets a transaction wait again that a block had applied. A user may have been told so: it must survive a restart all the same.
+    /// Lets a transaction wait again that a block had applied. A user may have been told so: it must survive a restart all the
+    /// same.
     fn take_back(
         &mut self,
         turn: &mut Turn<'_>,
