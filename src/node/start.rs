@@ -125,6 +125,8 @@ impl Parts<'_> {
             next_conn: 0,
             next_ticket: 0,
             replies: BTreeMap::new(),
+            slow: VecDeque::new(),
+            unstored: VecDeque::new(),
             waiting: VecDeque::new(),
         };
         let control = Control {
