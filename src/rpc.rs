@@ -127,8 +127,14 @@ pub struct Status {
     pub port: u16,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
-    /// The selected block.
+    /// Blocks in the order, genesis left out.
+    pub blocks: u64,
+    /// How many of them are red.
+    pub red: u64,
+    /// The youngest block of the selected chain.
     pub tip: Header,
+    /// What the next block names as parents.
+    pub parents: Vec<BlockId>,
     /// The digest of all accounts after the tip.
     pub state_digest: StateDigest,
     /// Units issued so far.
@@ -151,6 +157,8 @@ pub struct Status {
     pub mined: BTreeMap<String, u64>,
     /// Blocks that are still to be fetched from a peer; 0 if none.
     pub sync_remaining: u64,
+    /// Bodies of blocks up to this number are dropped; 0 if all are kept.
+    pub pruned: u64,
 }
 
 /// A session.

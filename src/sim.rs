@@ -7,6 +7,7 @@ pub mod check;
 pub mod disk;
 mod faults;
 mod link;
+pub mod map;
 mod perform;
 pub mod plan;
 mod trace;

@@ -184,6 +184,7 @@ fn announce_tip(event: &Event) {
         number,
         stream,
         origin,
+        abandoned,
         undone,
         applied,
         transactions,
@@ -197,11 +198,10 @@ fn announce_tip(event: &Event) {
         applied, transactions,
         "tip #{number} {id:.12}"
     );
-    if *undone > 0 {
+    if *abandoned > 0 {
         info!(
-            target: "triskel::chain", block = %id, number, undone, applied,
-            "reorganisation: {undone} blocks undone, {applied} applied, \
-             the tip is #{number} {id:.12}"
+            target: "triskel::chain", block = %id, number, abandoned, undone, applied,
+            "reorganisation: {abandoned} blocks left the selected chain, the tip is #{number} {id:.12}"
         );
     }
 }

@@ -73,6 +73,13 @@ section! {
         address_prefix: Option<String> = None, Kind::Text, "\"tsk\"";
         /// How far a block's time may lie ahead of a node's clock, in milliseconds. Unset: the preset's.
         max_future_ms: Option<u64> = None, Kind::Integer(0, MOST), "10000";
+        /// The delay within which a block reaches every node, in milliseconds: from it and the rate of blocks follows how many
+        /// parallel blocks count (GHOSTDAG's k), see `node params`. For tri alone. Unset: 500.
+        delay_ms: Option<u64> = None, Kind::Integer(1, 60_000), "500";
+        /// How far back, in blue blocks, a merged block may go. Unset: the preset's.
+        merge_depth: Option<u32> = None, Kind::Integer(1, 1_000_000), "3600";
+        /// How far back, in blue blocks, the selected chain may change. Unset: the preset's.
+        finality_depth: Option<u32> = None, Kind::Integer(1, 1_000_000), "10800";
         /// The hash rate of the whole network, in hashes per second and stream, for which the first blocks are as
         /// hard as the intervals ask for. Unset: that of one node.
         initial_hashrate: Option<u64> = None, Kind::Integer(1, MOST), "10000";
@@ -111,8 +118,6 @@ section! {
         reward: Option<u64> = None, Kind::Integer(0, MOST), "5000000000";
         /// The most transactions in one block.
         max_transactions: Option<u32> = None, Kind::Integer(0, 10_000), "1000";
-        /// How often a block's work counts in fork choice.
-        work_weight: Option<u32> = None, Kind::Integer(1, 4_294_967_295), "1";
         /// The easiest target, in compact form.
         limit_bits: Option<u32> = None, Kind::Integer(1, 4_294_967_295), "0x207fffff";
     }
@@ -222,6 +227,8 @@ section! {
     StoreConfig {
         /// How much of it is kept in memory, in MiB.
         cache_mib: u64 = 8, Kind::Integer(1, 1_000_000);
+        /// Whether bodies of blocks are dropped once no reorganisation can reach them. Such a node cannot serve those who begin.
+        prune: bool = false, Kind::Switch;
     }
 }
 

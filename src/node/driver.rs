@@ -70,7 +70,7 @@ pub(super) struct Driver {
 
 /// What a turn has changed.
 pub(super) struct Unstored {
-    batch: Batch,
+    batch: Box<Batch>,
     /// The tip after it, if it moved.
     tip: Option<(Tip, Arc<Record>)>,
     /// Orders that wait until it is durable.
@@ -184,6 +184,9 @@ impl Driver {
             let sequence = self.store.apply(&batch)?;
             if let Some((tip, record)) = tip {
                 self.published.pending.push_back((sequence, tip, record));
+            }
+            if !after.is_empty() {
+                self.store.hurry();
             }
             self.waiting.push_back((sequence, after));
         }

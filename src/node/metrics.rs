@@ -18,6 +18,7 @@ use catalogue::Catalogue;
 
 use super::control::{Control, Snapshot};
 use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::rules::next_target;
 use crate::protocol::chain::view::View;
@@ -110,7 +111,9 @@ impl Metrics {
                     .with_label_values(&[stream.to_string().as_str(), label])
                     .inc();
             }
-            Event::TipChanged { undone, .. } if *undone > 0 => {
+            Event::TipChanged {
+                abandoned: undone, ..
+            } if *undone > 0 => {
                 all.reorganisations.inc();
                 all.reorganisation_depth.observe(*undone as f64);
             }
@@ -138,6 +141,9 @@ impl Metrics {
         }
         let tip = &snapshot.tip;
         all.tip_number.set(tip.number as f64);
+        all.dag_tips.set(tip.tips.len() as f64);
+        all.red_blocks.set(tip.red() as f64);
+        all.pruned_number.set(tip.pruned as f64);
         all.tip_work.set(tip.work.to_f64());
         all.tip_timestamp
             .set(snapshot.record.timestamp_ms() as f64 / 1_000.0);
@@ -145,7 +151,7 @@ impl Metrics {
         all.digest_prefix.set(prefix(&tip.accumulator.digest().0));
         let checkpoint =
             tip.number.saturating_sub(CHECKPOINT_DEPTH) / CHECKPOINT_STEP * CHECKPOINT_STEP;
-        if let Ok(Some(id)) = control.store.selected(checkpoint) {
+        if let Ok(Some(Ordered { id, .. })) = control.store.ordered(checkpoint) {
             all.checkpoint_number.set(checkpoint as f64);
             all.checkpoint_prefix.set(prefix(&id.0));
         }
@@ -158,7 +164,7 @@ impl Metrics {
         all.mining.set(f64::from(u8::from(snapshot.mining)));
         for stream in Stream::ALL {
             let name = stream.to_string();
-            if let Some(target) = next_target(&control.network, &snapshot.record, stream) {
+            if let Some(target) = next_target(&control.network, &tip.streams, stream) {
                 all.difficulty
                     .with_label_values(&[&name])
                     .set(target.expected_hashes());

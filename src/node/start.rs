@@ -178,6 +178,7 @@ impl Parts<'_> {
             silent_timeout_ms: peer.silent_timeout_ms,
             retry_min_ms: peer.retry_min_ms,
             retry_max_ms: peer.retry_max_ms,
+            prune: self.config.store.prune,
             ..MachineConfig::default()
         }
     }

@@ -7,11 +7,11 @@
 mod claim;
 mod open;
 mod row;
+mod write;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,18 +19,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 pub use claim::Claim;
-use row::{FORMAT, RecordRow, TIP_KEY, TipRow, chunk, named, numbered};
+use row::{FORMAT, RecordRow, TIP_KEY, TipRow, named, numbered};
 
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use crate::protocol::chain::ledger::{Account, Undo};
+use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
-use crate::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
+use crate::protocol::chain::view::{Fault, Location, Record, Tip, View};
 
-/// How long writes are gathered before they are made durable together. Each flush wakes all of sled's threads, which would compete
-/// with passing the block on: by now that is done.
-const GROUPING: Duration = Duration::from_millis(4);
+/// How long writes are gathered before they are made durable together, if nobody waits for them. Each flush wakes all of sled's
+/// threads, which would compete with passing the block on: by now that is done.
+const GROUPING: Duration = Duration::from_millis(10);
 
 /// The sequence that [`Store::durable`] shows once nothing can be made durable any more.
 pub const FAILED: u64 = u64::MAX;
@@ -104,6 +105,8 @@ struct Flushing {
 #[derive(Default)]
 struct FlushState {
     applied: u64,
+    /// Somebody waits: gathering ends.
+    hurry: bool,
     stop: bool,
     fault: Option<Fault>,
 }
@@ -175,95 +178,6 @@ impl Store {
         }))
     }
 
-    /// Writes a batch as a whole. Readers see it when this returns; [`Store::durable`] tells when it is on disk.
-    ///
-    /// # Errors
-    ///
-    /// The store failed, now or since the last call.
-    pub fn apply(&self, batch: &Batch) -> Result<u64, Fault> {
-        // A store that failed once takes nothing more: what comes next would stand on what is not there.
-        if let Some(fault) = &self.flushing.lock().fault {
-            return Err(fault.clone());
-        }
-        let mut rows = sled::Batch::default();
-        self.add_blocks(&mut rows, batch)?;
-        for (number, id) in &batch.selected {
-            put(
-                &mut rows,
-                &numbered(b'n', *number),
-                id.map(|id| id.0.to_vec()),
-            );
-        }
-        for (id, account) in &batch.accounts {
-            let row = (!account.is_empty()).then(|| row::encode(account));
-            put(&mut rows, &named(b'a', &id.0), row);
-        }
-        for (id, location) in &batch.transactions {
-            put(
-                &mut rows,
-                &named(b't', &id.0),
-                location.as_ref().map(row::encode),
-            );
-        }
-        for (id, transaction) in &batch.pending {
-            let bytes = transaction
-                .as_ref()
-                .map(|transaction| transaction.to_bytes().to_vec());
-            put(&mut rows, &named(b'p', &id.0), bytes);
-        }
-        if let Some(tip) = &batch.tip {
-            put(&mut rows, TIP_KEY, Some(row::encode(&TipRow::new(tip))));
-        }
-        let written = self.read(|db| db.apply_batch(rows));
-        let mut state = self.flushing.lock();
-        if let Err(fault) = written {
-            state.fault = Some(fault.clone());
-            return Err(fault);
-        }
-        state.applied += 1;
-        self.flushing.wake.notify_one();
-        Ok(state.applied)
-    }
-
-    fn add_blocks(&self, rows: &mut sled::Batch, batch: &Batch) -> Result<(), Fault> {
-        let mut bodies = BTreeMap::new();
-        for (id, block) in &batch.blocks {
-            let body = self.next_body.fetch_add(1, Ordering::Relaxed);
-            bodies.insert(*id, body);
-            for (index, bytes) in block.bytes().chunks(row::CHUNK_BYTES).enumerate() {
-                put(rows, &chunk(b'b', body, index), Some(bytes.to_vec()));
-            }
-        }
-        let body_of = |id: &BlockId| match bodies.get(id) {
-            Some(body) => Ok(*body),
-            None => self.body(id)?.ok_or_else(|| Fault::missing("block", id)),
-        };
-        for (id, record) in &batch.records {
-            let row = RecordRow::new(record, body_of(id)?);
-            put(rows, &named(b'h', &id.0), Some(row::encode(&row)));
-        }
-        for (id, undo) in &batch.undo {
-            let body = body_of(id)?;
-            let bytes = undo.as_ref().map(row::encode);
-            let chunks = bytes
-                .iter()
-                .flat_map(|bytes| bytes.chunks(row::CHUNK_BYTES));
-            let mut count = 0;
-            for (index, bytes) in chunks.enumerate() {
-                put(rows, &chunk(b'u', body, index), Some(bytes.to_vec()));
-                count = index + 1;
-            }
-            let old = self.read(|db| {
-                db.scan_prefix(numbered(b'u', body))
-                    .keys()
-                    .skip(count)
-                    .collect::<Result<Vec<_>, _>>()
-            })?;
-            old.into_iter().for_each(|key| rows.remove(key));
-        }
-        Ok(())
-    }
-
     /// The highest sequence that is on disk, or [`FAILED`].
     pub fn durable(&self) -> watch::Receiver<u64> {
         self.flushing.durable.subscribe()
@@ -277,11 +191,20 @@ impl Store {
     pub async fn settled(&self) -> Result<(), Fault> {
         let applied = self.flushing.lock().applied;
         let mut durable = self.durable();
+        if *durable.borrow() < applied {
+            self.hurry();
+        }
         durable.wait_for(|durable| *durable >= applied).await.ok();
         match &self.flushing.lock().fault {
             Some(fault) => Err(fault.clone()),
             None => Ok(()),
         }
+    }
+
+    /// Makes durable at once what was applied: somebody waits for it.
+    pub fn hurry(&self) {
+        self.flushing.lock().hurry = true;
+        self.flushing.wake.notify_one();
     }
 
     /// Calls `observer` with the time of every commit.
@@ -378,7 +301,11 @@ impl View for Store {
         let Some(body) = self.body(id)? else {
             return Ok(None);
         };
-        let block = Block::decode_checked_before(self.chunks(b'b', body)?.into())
+        let bytes = self.chunks(b'b', body)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let block = Block::decode_checked_before(bytes.into())
             .map_err(|error| Fault(format!("the stored block {id} is damaged: {error}")))?;
         if block.id() != *id || block.body().root() != block.header().body_root {
             return Err(Fault(format!(
@@ -388,17 +315,12 @@ impl View for Store {
         Ok(Some(Arc::new(block)))
     }
 
-    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault> {
-        let value = self.read(|db| db.get(numbered(b'n', number)))?;
-        let id = |bytes: sled::IVec| {
-            let id = bytes.as_ref().try_into().map(BlockId);
-            id.map_err(|_| {
-                Fault(format!(
-                    "the stored name of block number {number} is damaged"
-                ))
-            })
-        };
-        value.map(id).transpose()
+    fn ordered(&self, number: u64) -> Result<Option<Ordered>, Fault> {
+        self.row("place in the order", &numbered(b'n', number))
+    }
+
+    fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault> {
+        self.row("position", &named(b'o', &id.0))
     }
 
     fn account(&self, id: &AccountId) -> Result<Account, Fault> {
@@ -476,12 +398,5 @@ impl Flushing {
                 return;
             }
         }
-    }
-}
-
-fn put(rows: &mut sled::Batch, key: &[u8], value: Option<Vec<u8>>) {
-    match value {
-        Some(value) => rows.insert(key, value),
-        None => rows.remove(key),
     }
 }

@@ -19,10 +19,15 @@ pub mod transaction;
 pub mod view;
 pub mod work;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use block::{Block, Heading, Stream};
 use id::BlockId;
+use ordering::dag::{Dag, Index};
+use ordering::route::Route;
+use ordering::selection::Selection;
+use ordering::{Colour, Ordered};
 use params::Network;
 use rules::HeaderError;
 use view::{Fault, Overlay, Record, Tip, View};
@@ -30,14 +35,16 @@ use view::{Fault, Overlay, Record, Tip, View};
 /// What an accepted block led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// The block is stored; another one stays selected.
+    /// The block is stored; the order stays as it was.
     Beside,
-    /// The block is the new tip. In the order of the work: blocks undone, newest first, then blocks applied, oldest first.
-    Selected {
-        /// Blocks that are no longer in the order.
+    /// The order has changed. First blocks are undone, newest first, then blocks are applied, oldest first.
+    Ordered {
+        /// Blocks that are no longer where they were.
         undone: Vec<Arc<Block>>,
-        /// Blocks that now are, the new tip last.
+        /// Blocks from there to the new end.
         applied: Vec<Arc<Block>>,
+        /// How many of the undone ones were in the selected chain and no longer are.
+        abandoned: usize,
     },
 }
 
@@ -58,12 +65,13 @@ pub enum Rejected {
         /// How far ahead.
         ahead_ms: u64,
     },
+    /// It continues a chain that parted from this node's so long ago that what it would undo is final. Nobody's fault: the network
+    /// was parted for too long, and people have to decide.
+    #[error("block {0} contradicts what is final here")]
+    Final(BlockId),
     /// It breaks a rule. Provable.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// It commits to accounts that its past does not lead to. Provable.
-    #[error("block {0} commits to accounts that its past does not lead to")]
-    StateDigest(BlockId),
     /// The node's own storage failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -72,57 +80,69 @@ pub enum Rejected {
 impl Rejected {
     /// Whether the block itself proves that its sender breaks the rules.
     pub fn is_provable(&self) -> bool {
-        matches!(self, Self::Header(_) | Self::StateDigest(_))
+        matches!(self, Self::Header(_))
     }
 }
 
-/// The selected chain's end, and the one way to move it.
+/// Blocks that are kept at hand: those at the end of the order are undone and applied again when a block comes between them.
+const RECENT_BLOCKS: usize = 64;
+
+/// Every so many blue blocks old ones are forgotten.
+const FORGET_EVERY: u64 = 64;
+
+/// At most so many bodies are dropped at a time: more than come, and a batch stays small.
+const MAX_PRUNED: usize = 512;
+
+/// The young part of the DAG and the end of its order, and the one way to move it.
 #[derive(Clone, Debug)]
 pub struct Chain {
     network: Arc<Network>,
     tip: Tip,
     record: Arc<Record>,
+    dag: Dag,
+    selection: Selection,
+    recent: Recent,
+    /// Whether bodies are dropped that no reorganisation reaches.
+    prune: bool,
+    /// Blocks that this call found to commit to a wrong state.
+    pub disqualified: Vec<BlockId>,
 }
 
 impl Chain {
     /// Resumes from the stored tip, or writes genesis into the batch of an empty store.
-    pub fn restore(network: Arc<Network>, overlay: &mut Overlay<'_>) -> Result<Self, Fault> {
-        if let Some(tip) = overlay.tip()? {
-            let record = overlay
-                .record(&tip.id)?
-                .ok_or_else(|| Fault::missing("record of the tip", tip.id))?;
-            return Ok(Self {
-                network,
-                tip,
-                record,
-            });
-        }
-        let genesis = network.genesis();
-        let record = Arc::new(rules::genesis_record(&network));
-        let tip = Tip {
-            id: genesis.id(),
-            number: 0,
-            work: record.work,
-            accumulator: network.genesis_accumulator().clone(),
-            issued: network.genesis_supply(),
-            transactions: 0,
+    pub fn restore(
+        network: Arc<Network>,
+        prune: bool,
+        overlay: &mut Overlay<'_>,
+    ) -> Result<Self, Fault> {
+        let tip = match overlay.tip()? {
+            Some(tip) => tip,
+            None => write_genesis(&network, overlay),
         };
-        let batch = &mut overlay.batch;
-        batch.blocks.insert(genesis.id(), Arc::clone(genesis));
-        batch.records.insert(genesis.id(), Arc::clone(&record));
-        batch.selected.insert(0, Some(genesis.id()));
-        for allocation in &network.params().allocations {
-            let account = ledger::Account {
-                balance: allocation.balance,
-                nonce: 0,
-            };
-            batch.accounts.insert(allocation.account, account);
-        }
-        batch.tip = Some(tip.clone());
+        let record = stored_record(overlay, &tip.id)?;
+        let mut dag = Dag::new(network.limits());
+        load_window(&mut dag, &tip, &record, overlay)?;
+        let find = |id: &BlockId| {
+            dag.index(id)
+                .ok_or_else(|| Fault::missing("parent of the next block", id))
+        };
+        let parents = tip
+            .parents
+            .iter()
+            .map(find)
+            .collect::<Result<Vec<_>, _>>()?;
+        let colouring = dag
+            .colour(&parents)
+            .map_err(|error| Fault(format!("the stored tip is damaged: {error}")))?;
         Ok(Self {
             network,
             tip,
             record,
+            dag,
+            selection: Selection { parents, colouring },
+            recent: Recent::default(),
+            prune,
+            disqualified: Vec::new(),
         })
     }
 
@@ -131,17 +151,22 @@ impl Chain {
         &self.network
     }
 
-    /// The tip and the state after it.
+    /// The end of the order and the state there.
     pub fn tip(&self) -> &Tip {
         &self.tip
     }
 
-    /// The tip's place.
+    /// The youngest block of the selected chain.
     pub fn record(&self) -> &Arc<Record> {
         &self.record
     }
 
-    /// Takes a block in, and moves the tip if the block is better.
+    /// The young part of the DAG.
+    pub fn dag(&self) -> &Dag {
+        &self.dag
+    }
+
+    /// Takes a block in, and moves the end of the order to where it now is.
     pub fn accept(
         &mut self,
         block: &Arc<Block>,
@@ -149,106 +174,296 @@ impl Chain {
         overlay: &mut Overlay<'_>,
     ) -> Result<Accepted, Rejected> {
         let id = block.id();
-        if overlay.record(&id)?.is_some() {
+        if self.dag.index(&id).is_some() || overlay.record(&id)?.is_some() {
             return Err(Rejected::Known(id));
         }
-        let parent = self.selected_parent(block.heading(), overlay)?;
-        let parent = parent.ok_or(Rejected::Orphan(id))?;
-        let record = rules::place(&self.network, &parent, block.heading())?;
-        let ahead_ms = record.timestamp_ms().saturating_sub(wall_ms);
+        let parents = self.parents(block.heading(), overlay)?;
+        let entry = rules::place(&self.network, &self.dag, block.heading(), parents)?;
+        let ahead_ms = entry.timestamp_ms.saturating_sub(wall_ms);
         if ahead_ms > self.network.params().max_future_ms {
             return Err(Rejected::Early { id, ahead_ms });
         }
-        let better = ordering::is_better((record.work, id), (self.tip.work, self.tip.id));
+        let parent = entry.colouring.selected_parent;
+        if self
+            .settled()
+            .is_some_and(|settled| !self.dag.is_in_chain_of(settled, parent))
+        {
+            return Err(Rejected::Final(id));
+        }
+        let record = rules::record(&self.dag, block.heading(), &entry);
+        self.dag.insert(entry);
         overlay.batch.blocks.insert(id, Arc::clone(block));
         overlay.batch.records.insert(id, Arc::new(record));
-        if better {
-            self.select(&id, overlay)
-        } else {
-            Ok(Accepted::Beside)
-        }
+        self.recent.add(block);
+        Ok(self.follow(overlay)?)
     }
 
-    /// The parent that a block continues, if all its parents are stored.
-    pub fn selected_parent(
-        &self,
+    /// The parents of a block, if all of them are at hand.
+    fn parents(
+        &mut self,
         heading: &Heading,
-        view: &dyn View,
-    ) -> Result<Option<Arc<Record>>, Fault> {
-        let mut selected: Option<Arc<Record>> = None;
-        for parent in heading.parents() {
-            let Some(parent) = view.record(parent)? else {
-                return Ok(None);
+        overlay: &Overlay<'_>,
+    ) -> Result<Vec<Index>, Rejected> {
+        let mut parents = Vec::with_capacity(heading.parents().len());
+        for id in heading.parents() {
+            let index = match self.dag.index(id) {
+                Some(index) => index,
+                None if overlay.record(id)?.is_none() => {
+                    return Err(Rejected::Orphan(heading.id()));
+                }
+                // Stored, and yet not part of what may change.
+                None => return Err(Rejected::Final(heading.id())),
             };
-            let better = |old: &Arc<Record>| {
-                ordering::is_better((parent.work, parent.id()), (old.work, old.id()))
-            };
-            if selected.as_ref().is_none_or(better) {
-                selected = Some(parent);
+            parents.push(index);
+        }
+        Ok(parents)
+    }
+
+    /// The block that the selected chain does not leave any more.
+    fn settled(&self) -> Option<Index> {
+        let colouring = &self.selection.colouring;
+        let score = colouring
+            .blue_score
+            .checked_sub(self.network.limits().finality_depth)?;
+        self.dag.chain_block_at(colouring.selected_parent, score)
+    }
+
+    /// Moves the end of the order to what is now the best selection. A block that turns out to commit to a wrong state is never
+    /// part of the selected chain; the next best selection is tried.
+    fn follow(&mut self, overlay: &mut Overlay<'_>) -> Result<Accepted, Fault> {
+        loop {
+            let selection = self
+                .dag
+                .select()
+                .expect("genesis is valid, and never forgotten before others come");
+            if selection.parents == self.selection.parents {
+                self.tip.tips = self.tips();
+                overlay.batch.tip = Some(self.tip.clone());
+                return Ok(Accepted::Beside);
+            }
+            let route = self
+                .dag
+                .route(&self.selection.colouring, &selection.colouring);
+            match self.travel(&route, &selection, overlay)? {
+                Ok(accepted) => {
+                    self.selection = selection;
+                    self.forget(overlay)?;
+                    return Ok(accepted);
+                }
+                Err(id) => self.disqualify(&id, overlay)?,
             }
         }
-        Ok(selected)
     }
 
-    /// Moves the tip to a stored block, or marks what makes that impossible as invalid and stays.
-    fn select(&mut self, id: &BlockId, overlay: &mut Overlay<'_>) -> Result<Accepted, Rejected> {
-        let route = ordering::route(overlay, &self.tip.id, id)?;
+    /// Undoes and applies what is between two orders; or names the block of the new selected chain whose state digest is wrong.
+    fn travel(
+        &mut self,
+        route: &Route,
+        selection: &Selection,
+        overlay: &mut Overlay<'_>,
+    ) -> Result<Result<Accepted, BlockId>, Fault> {
         let mut trial = Overlay::new(overlay);
         let mut tip = self.tip.clone();
         let mut undone = Vec::with_capacity(route.undo.len());
-        for id in &route.undo {
-            let block = stored_block(&trial, id)?;
+        for ordered in &route.undo {
+            let block = self.recent.block(&ordered.id, &trial)?;
             ledger::undo(&mut trial, &mut tip, &block)?;
-            trial.batch.selected.insert(tip.number, None);
+            trial.batch.order.insert(tip.number, None);
+            trial.batch.positions.insert(ordered.id, None);
             tip.number -= 1;
             undone.push(block);
         }
         let mut applied = Vec::with_capacity(route.apply.len());
-        for (position, id) in route.apply.iter().enumerate() {
-            let block = stored_block(&trial, id)?;
-            if block.header().state_digest != tip.accumulator.digest() {
-                drop(trial);
-                mark_invalid(&route.apply[position..], overlay)?;
-                return Err(Rejected::StateDigest(*id));
+        for ordered in &route.apply {
+            let block = self.recent.block(&ordered.id, &trial)?;
+            let is_checked = ordered.colour == Colour::Chain;
+            if is_checked && block.header().state_digest != tip.accumulator.digest() {
+                return Ok(Err(ordered.id));
             }
-            ledger::apply(&self.network, &mut trial, &mut tip, &block)?;
+            ledger::apply(&self.network, &mut trial, &mut tip, &block, ordered.colour)?;
             tip.number += 1;
-            trial.batch.selected.insert(tip.number, Some(*id));
+            trial.batch.order.insert(tip.number, Some(*ordered));
+            trial.batch.positions.insert(ordered.id, Some(tip.number));
             applied.push(block);
         }
-        let record = trial
-            .record(id)?
-            .ok_or_else(|| Fault::missing("record of block", id))?;
-        tip.id = *id;
-        tip.work = record.work;
+        let was_chain = route.undo.iter().filter(|old| old.colour == Colour::Chain);
+        let abandoned = was_chain.filter(|old| !route.apply.contains(old)).count();
+        let sink = selection.colouring.selected_parent;
+        tip.id = self.dag.id(sink);
+        tip.work = self.dag.rank(sink).0;
+        tip.parents = selection
+            .parents
+            .iter()
+            .map(|parent| self.dag.id(*parent))
+            .collect();
+        tip.tips = self.tips();
+        tip.streams = selection.colouring.streams;
+        tip.blue_score = selection.colouring.blue_score;
+        let record = stored_record(&trial, &tip.id)?;
         trial.batch.tip = Some(tip.clone());
         let changes = trial.batch;
         overlay.batch.merge(changes);
         self.tip = tip;
         self.record = record;
-        Ok(Accepted::Selected { undone, applied })
+        Ok(Ok(Accepted::Ordered {
+            undone,
+            applied,
+            abandoned,
+        }))
     }
 
-    /// The target of the next block of `stream` upon the tip.
-    pub fn next_bits(&self, stream: Stream) -> Option<u32> {
-        rules::next_target(&self.network, &self.record, stream).map(work::Target::to_bits)
+    fn tips(&self) -> Vec<BlockId> {
+        self.dag.tips().map(|tip| self.dag.id(tip)).collect()
     }
-}
 
-fn stored_block(view: &dyn View, id: &BlockId) -> Result<Arc<Block>, Fault> {
-    view.block(id)?.ok_or_else(|| Fault::missing("block", id))
-}
-
-fn mark_invalid(ids: &[BlockId], overlay: &mut Overlay<'_>) -> Result<(), Fault> {
-    for id in ids {
-        let record = overlay
-            .record(id)?
-            .ok_or_else(|| Fault::missing("record of block", id))?;
+    fn disqualify(&mut self, id: &BlockId, overlay: &mut Overlay<'_>) -> Result<(), Fault> {
+        let index = self
+            .dag
+            .index(id)
+            .ok_or_else(|| Fault::missing("young block", id))?;
+        self.dag.disqualify(index);
+        let record = stored_record(overlay, id)?;
         let invalid = Record {
             invalid: true,
             ..Record::clone(&record)
         };
         overlay.batch.records.insert(*id, Arc::new(invalid));
+        self.disqualified.push(*id);
+        Ok(())
+    }
+
+    /// Forgets what no reorganisation reaches any more, now and then.
+    fn forget(&mut self, overlay: &mut Overlay<'_>) -> Result<(), Fault> {
+        let (colouring, window) = (&self.selection.colouring, self.network.limits().window());
+        let (sink, score) = (colouring.selected_parent, colouring.blue_score);
+        let is_time = score % FORGET_EVERY == 0;
+        let bottom = score.checked_sub(window).filter(|_| is_time);
+        let Some(root) = bottom.and_then(|score| self.dag.chain_block_at(sink, score)) else {
+            return Ok(());
+        };
+        self.dag.forget_before(root);
+        if self.prune {
+            let reached = self.dag.past(root).saturating_sub(1);
+            for number in (self.tip.pruned + 1..=reached).take(MAX_PRUNED) {
+                let ordered = overlay.ordered(number)?;
+                let Ordered { id, .. } =
+                    ordered.ok_or_else(|| Fault::missing("block at position", number))?;
+                overlay.batch.pruned.insert(id);
+                self.tip.pruned = number;
+            }
+            overlay.batch.tip = Some(self.tip.clone());
+        }
+        Ok(())
+    }
+
+    /// What the next block names as parents.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// The target of the next block of `stream`.
+    pub fn next_bits(&self, stream: Stream) -> Option<u32> {
+        rules::next_target(&self.network, &self.tip.streams, stream).map(work::Target::to_bits)
+    }
+}
+
+/// Blocks that were added or needed last.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    blocks: BTreeMap<BlockId, Arc<Block>>,
+    order: VecDeque<BlockId>,
+}
+
+impl Recent {
+    fn add(&mut self, block: &Arc<Block>) {
+        if self.blocks.insert(block.id(), Arc::clone(block)).is_none() {
+            self.order.push_back(block.id());
+        }
+        if self.order.len() > RECENT_BLOCKS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.blocks.remove(&oldest);
+        }
+    }
+
+    fn block(&self, id: &BlockId, view: &dyn View) -> Result<Arc<Block>, Fault> {
+        match self.blocks.get(id) {
+            Some(block) => Ok(Arc::clone(block)),
+            None => view.block(id)?.ok_or_else(|| Fault::missing("block", id)),
+        }
+    }
+}
+
+fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip {
+    let genesis = network.genesis();
+    let record = rules::genesis_record(network);
+    let tip = Tip {
+        id: genesis.id(),
+        parents: vec![genesis.id()],
+        tips: vec![genesis.id()],
+        number: 0,
+        work: record.work,
+        blue_score: 1,
+        streams: record.streams,
+        accumulator: network.genesis_accumulator().clone(),
+        issued: network.genesis_supply(),
+        transactions: 0,
+        pruned: 0,
+    };
+    let batch = &mut overlay.batch;
+    batch.blocks.insert(genesis.id(), Arc::clone(genesis));
+    batch.records.insert(genesis.id(), Arc::new(record));
+    let ordered = Ordered {
+        id: genesis.id(),
+        colour: Colour::Chain,
+    };
+    batch.order.insert(0, Some(ordered));
+    batch.positions.insert(genesis.id(), Some(0));
+    for allocation in &network.params().allocations {
+        let account = ledger::Account {
+            balance: allocation.balance,
+            nonce: 0,
+        };
+        batch.accounts.insert(allocation.account, account);
+    }
+    batch.tip = Some(tip.clone());
+    tip
+}
+
+/// Reads the young part of the DAG: everything down to where no reorganisation reaches.
+fn load_window(
+    dag: &mut Dag,
+    tip: &Tip,
+    record: &Arc<Record>,
+    view: &dyn View,
+) -> Result<(), Fault> {
+    let bottom_score = record.blue_score.saturating_sub(dag.limits().window());
+    let mut bottom = Arc::clone(record);
+    while bottom.blue_score > bottom_score {
+        bottom = stored_record(view, &bottom.selected_parent)?;
+    }
+    let mut seen = BTreeSet::from([bottom.id()]);
+    let mut records = vec![(bottom.number, Arc::clone(&bottom))];
+    let mut open: Vec<_> = tip.parents.iter().chain(&tip.tips).copied().collect();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let record = stored_record(view, &id)?;
+        if record.number > bottom.number {
+            open.extend(record.heading.parents());
+            records.push((record.number, record));
+        }
+    }
+    // A block has more in its past than any of its ancestors.
+    records.sort_by_key(|(number, record)| (*number, record.id()));
+    for (_, record) in records {
+        dag.insert(rules::stored_place(dag, &record));
     }
     Ok(())
+}
+
+fn stored_record(view: &dyn View, id: &BlockId) -> Result<Arc<Record>, Fault> {
+    view.record(id)?
+        .ok_or_else(|| Fault::missing("record of block", id))
 }

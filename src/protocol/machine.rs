@@ -18,6 +18,7 @@ mod discovery;
 pub mod io;
 mod known;
 mod mining;
+mod orphans;
 mod relay;
 pub mod serve;
 mod sessions;
@@ -82,6 +83,8 @@ pub struct MachineConfig {
     pub sync_timeout_ms: u64,
     /// How long the miner's templates may lag behind the mempool.
     pub template_delay_ms: u64,
+    /// Whether bodies are dropped that no reorganisation reaches.
+    pub prune: bool,
 }
 
 impl Default for MachineConfig {
@@ -109,6 +112,7 @@ impl Default for MachineConfig {
             retry_max_ms: 30_000,
             sync_timeout_ms: 10_000,
             template_delay_ms: 100,
+            prune: false,
         }
     }
 }
@@ -128,7 +132,7 @@ pub struct Machine {
     own: BTreeSet<TransactionId>,
     /// Transactions that a reorganisation took back and the mempool does not take for now: their sender's income went with them.
     taken_back: BTreeMap<TransactionId, SharedTransaction>,
-    orphans: relay::Orphans,
+    orphans: orphans::Orphans,
     connections: sessions::Connections,
     addresses: addresses::AddressBook,
     /// Learned endpoints that are being dialled.
@@ -158,12 +162,12 @@ impl Machine {
             nonce: rng.next_u64(),
             rng,
             timers: Timers::default(),
-            chain: Chain::restore(Arc::clone(&network), &mut turn.overlay)?,
+            chain: Chain::restore(Arc::clone(&network), config.prune, &mut turn.overlay)?,
             network,
             mempool: Mempool::new(config.mempool),
             own: BTreeSet::new(),
             taken_back: BTreeMap::new(),
-            orphans: relay::Orphans::default(),
+            orphans: orphans::Orphans::default(),
             connections: sessions::Connections::default(),
             addresses: addresses::AddressBook::default(),
             dialling: 0,
@@ -257,7 +261,7 @@ impl Machine {
             Input::Slow { conn } => self.disconnect(turn, conn, Reason::Slow),
             Input::Resolved { addresses, .. } => self.learn(turn, addresses),
             Input::Solved { block } => {
-                self.take_block(turn, block, io::Origin::Mined)?;
+                self.take_block(turn, &block, io::Origin::Mined)?;
             }
             Input::Submitted {
                 ticket,
@@ -314,16 +318,18 @@ impl Machine {
                 turn.out.push(Effect::Serve { to: conn, request });
                 Ok(())
             }
+            Received::RequestBlocksById { ids } => {
+                let request = Request::BlocksById { ids };
+                turn.out.push(Effect::Serve { to: conn, request });
+                Ok(())
+            }
             Received::RequestHeaders { locator } => {
                 let request = Request::Headers { locator };
                 turn.out.push(Effect::Serve { to: conn, request });
                 Ok(())
             }
-            Received::Headers {
-                from_block,
-                headers,
-            } => self.headers(turn, conn, from_block, headers),
-            Received::Blocks { from_block, blocks } => self.blocks(turn, conn, from_block, blocks),
+            Received::Headers { headers, more, .. } => self.headers(turn, conn, &headers, more),
+            Received::Blocks { blocks, .. } => self.blocks(turn, conn, blocks),
         }
     }
 
@@ -407,8 +413,9 @@ impl<'a> Turn<'a> {
 
     fn finish(self, out: &mut Outbox) {
         out.0.extend(self.out);
-        if !self.overlay.batch.is_empty() {
-            out.push(Effect::Persist(self.overlay.batch));
+        // Without changes as well: what an answer speaks of may have been written by an earlier turn and not be durable yet.
+        if !self.overlay.batch.is_empty() || !self.after.is_empty() {
+            out.push(Effect::Persist(Box::new(self.overlay.batch)));
         }
         out.0.extend(self.after);
     }

@@ -97,8 +97,10 @@ impl AdmissionError {
 /// What admission changed beside the new transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admitted {
-    /// Transactions that made room: the one replaced, and those evicted.
-    pub removed: Vec<TransactionId>,
+    /// The transaction of the same sender and nonce in whose place it is.
+    pub replaced: Option<TransactionId>,
+    /// Transactions that made room.
+    pub evicted: Vec<TransactionId>,
 }
 
 /// The waiting transactions.
@@ -197,10 +199,10 @@ impl Mempool {
             }
             let old = old.id();
             self.remove(&old);
-            admitted.removed.push(old);
+            admitted.replaced = Some(old);
         } else {
             while self.is_full() {
-                admitted.removed.extend(self.make_room(&transfer)?);
+                admitted.evicted.extend(self.make_room(&transfer)?);
             }
         }
         self.by_id.insert(id, (transfer.sender, transfer.nonce));

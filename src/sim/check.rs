@@ -1,15 +1,16 @@
 //! What must hold after every event, checked against a ledger of its own.
 //!
-//! The oracle replays every block from genesis by the plainest code that can do it: all accounts in one map, the digest computed
-//! anew. A node is compared with it whenever its tip has moved, so that the check costs what the change was.
+//! The oracle replays the order that a node says it has by the plainest code that can do it. Nodes that have the same order share
+//! its states, and a node is compared whenever its order has changed, so that the check costs what the change was.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
 
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::digest::Accumulator;
-use crate::protocol::chain::id::{AccountId, BlockId, StateDigest};
-use crate::protocol::chain::ledger::Account;
+use crate::protocol::chain::id::{AccountId, BlockId};
+use crate::protocol::chain::ledger::{Account, POT};
+use crate::protocol::chain::ordering::{Colour, Ordered};
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::{Tip, View};
 
@@ -25,21 +26,35 @@ pub struct Violation {
     pub what: String,
 }
 
-/// The state after a block, by plain replay.
-#[derive(Clone, Debug)]
+/// States that are remembered for each node: further back than its order changes, as a rule.
+const DEPTH: usize = 256;
+
+/// The state after a beginning of an order, by plain replay.
+#[derive(Debug)]
 struct State {
-    number: u64,
-    parent: BlockId,
-    accounts: Arc<BTreeMap<AccountId, Account>>,
-    digest: StateDigest,
+    /// The hash of that beginning.
+    prefix: [u8; 32],
+    accounts: BTreeMap<AccountId, Account>,
+    accumulator: Accumulator,
     issued: u64,
 }
 
-/// States of all blocks that any node accepted.
-#[derive(Clone, Debug)]
+/// What was found good of a node's order.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    order: Vec<Ordered>,
+    /// The states after the last places.
+    states: VecDeque<Arc<State>>,
+}
+
+/// The states of all nodes.
+#[derive(Debug)]
 pub(super) struct Oracle {
     network: Arc<Network>,
-    states: BTreeMap<BlockId, State>,
+    genesis: Arc<State>,
+    states: BTreeMap<[u8; 32], Weak<State>>,
+    /// The order that each set of parents has led to.
+    orders: BTreeMap<Vec<BlockId>, [u8; 32]>,
 }
 
 impl Oracle {
@@ -49,126 +64,220 @@ impl Oracle {
         let accounts: BTreeMap<_, _> = endowed
             .map(|allocation| (allocation.account, endow(allocation.balance)))
             .collect();
+        let mut accumulator = Accumulator::default();
+        for (id, account) in &accounts {
+            accumulator.add(id, account);
+        }
         let genesis = State {
-            number: 0,
-            parent: network.id(),
-            digest: digest(&accounts),
-            accounts: Arc::new(accounts),
+            prefix: network.id().0,
+            accounts,
+            accumulator,
             issued: network.genesis_supply(),
         };
         Self {
-            states: BTreeMap::from([(network.id(), genesis)]),
+            genesis: Arc::new(genesis),
+            states: BTreeMap::new(),
+            orders: BTreeMap::new(),
             network,
         }
     }
 
-    /// Replays a block upon its parent. Blocks of several parents are not replayed: this oracle knows chains.
-    pub(super) fn add(&mut self, block: &Block) -> Result<(), String> {
-        if self.states.contains_key(&block.id()) {
-            return Ok(());
+    /// Compares a node's tip and order with the replay, and brings `checked` up to date.
+    pub(super) fn compare(
+        &mut self,
+        tip: &Tip,
+        view: &dyn View,
+        checked: &mut Checked,
+    ) -> Result<(), String> {
+        let mut same = (tip.number as usize).min(checked.order.len().saturating_sub(1));
+        // A block of the selected chain has its whole past before it: where two orders share one, they are the same up to it.
+        while same > 0 {
+            let place = place(view, same)?;
+            if place.colour == Colour::Chain && checked.order[same] == place {
+                break;
+            }
+            same -= 1;
         }
-        let [parent] = block.heading().parents() else {
-            return Err(format!("block {} has several parents", block.id()));
-        };
-        let Some(before) = self.states.get(parent) else {
+        let gone = checked.order.len().saturating_sub(same + 1);
+        checked
+            .states
+            .truncate(checked.states.len().saturating_sub(gone));
+        if checked.states.is_empty() {
+            checked.order.clear();
+            checked.order.push(place(view, 0)?);
+            checked.states.push_back(Arc::clone(&self.genesis));
+        } else {
+            checked.order.truncate(same + 1);
+        }
+        for number in checked.order.len()..=tip.number as usize {
+            let ordered = place(view, number)?;
+            let block = view.block(&ordered.id).map_err(|fault| fault.to_string())?;
+            let block = block.ok_or_else(|| format!("it has no block {}", ordered.id))?;
+            check_parents(view, &block, number)?;
+            let before = checked.states.back().expect("genesis has a state");
+            let state = self.after(before, &block, ordered.colour)?;
+            checked.order.push(ordered);
+            checked.states.push_back(state);
+            if checked.states.len() > DEPTH {
+                checked.states.pop_front();
+            }
+        }
+        let state = checked.states.back().expect("genesis has a state");
+        let (found, wanted) = (&tip.accumulator, &state.accumulator);
+        if (found, tip.issued) != (wanted, state.issued) {
+            let issued = (tip.issued, state.issued);
             return Err(format!(
-                "block {} was accepted before its parent",
+                "after {} it has {found:?}, a replay has {wanted:?}; issued {issued:?}",
+                tip.id
+            ));
+        }
+        let prefix = state.prefix;
+        if *self.orders.entry(tip.parents.clone()).or_insert(prefix) != prefix {
+            return Err(format!(
+                "another node orders the past of {:?} otherwise",
+                tip.parents
+            ));
+        }
+        Ok(())
+    }
+
+    fn after(
+        &mut self,
+        before: &Arc<State>,
+        block: &Block,
+        colour: Colour,
+    ) -> Result<Arc<State>, String> {
+        let mut bytes = before.prefix.to_vec();
+        bytes.extend(block.id().0);
+        bytes.push(colour as u8);
+        let prefix = *blake3::hash(&bytes).as_bytes();
+        if let Some(state) = self.states.get(&prefix).and_then(Weak::upgrade) {
+            return Ok(state);
+        }
+        let state = Arc::new(self.replay(before, prefix, block, colour)?);
+        if self.states.len() > 100 * DEPTH {
+            self.states.retain(|_, state| state.strong_count() > 0);
+        }
+        self.states.insert(prefix, Arc::downgrade(&state));
+        Ok(state)
+    }
+
+    fn replay(
+        &self,
+        before: &State,
+        prefix: [u8; 32],
+        block: &Block,
+        colour: Colour,
+    ) -> Result<State, String> {
+        let is_chain = colour == Colour::Chain;
+        if is_chain && block.header().state_digest != before.accumulator.digest() {
+            return Err(format!(
+                "block {} is in the selected chain with a wrong digest",
                 block.id()
             ));
+        }
+        let mut ledger = Ledger {
+            accounts: before.accounts.clone(),
+            accumulator: before.accumulator.clone(),
         };
-        let mut accounts = BTreeMap::clone(&before.accounts);
         let mut fees = 0;
         for transaction in &block.body().transactions {
             let transfer = transaction.transfer();
-            let sender = accounts.get(&transfer.sender).copied().unwrap_or_default();
+            let sender = ledger
+                .accounts
+                .get(&transfer.sender)
+                .copied()
+                .unwrap_or_default();
             let cost = transfer.amount + transfer.fee;
             if sender.nonce != transfer.nonce || sender.balance < cost {
                 continue;
             }
-            let paid = Account {
-                balance: sender.balance - cost,
-                nonce: sender.nonce + 1,
-            };
-            accounts.insert(transfer.sender, paid);
-            accounts.entry(transfer.recipient).or_default().balance += transfer.amount;
+            ledger.change(transfer.sender, |account| {
+                account.balance -= cost;
+                account.nonce += 1;
+            });
+            ledger.change(transfer.recipient, |account| {
+                account.balance += transfer.amount
+            });
             fees += transfer.fee;
         }
         let stream = self.network.stream(block.header().stream);
-        let reward = stream.map_or(0, |stream| stream.params.reward);
-        accounts.entry(block.body().miner).or_default().balance += reward + fees;
+        let reward = match colour {
+            Colour::Red => 0,
+            Colour::Chain | Colour::Blue => stream.map_or(0, |stream| stream.params.reward),
+        };
+        let mut pot = 0;
+        if is_chain {
+            ledger.change(POT, |account| pot = std::mem::take(&mut account.balance));
+        }
+        let miner = if colour == Colour::Red {
+            POT
+        } else {
+            block.body().miner
+        };
+        ledger.change(miner, |account| account.balance += reward + fees + pot);
         let issued = before.issued + reward;
-        let supply: u64 = accounts.values().map(|account| account.balance).sum();
+        let supply: u64 = ledger
+            .accounts
+            .values()
+            .map(|account| account.balance)
+            .sum();
         if supply != issued {
+            let id = block.id();
             return Err(format!(
-                "block {}: balances sum to {supply}, issued are {issued}",
-                block.id()
+                "block {id}: balances sum to {supply}, issued are {issued}"
             ));
         }
-        let state = State {
-            number: before.number + 1,
-            parent: *parent,
-            digest: digest(&accounts),
-            accounts: Arc::new(accounts),
+        let Ledger {
+            accounts,
+            accumulator,
+        } = ledger;
+        Ok(State {
+            prefix,
+            accounts,
+            accumulator,
             issued,
-        };
-        self.states.insert(block.id(), state);
-        Ok(())
-    }
-
-    /// Compares a node's tip and order with the replay. `checked` is the order as it was found good before, and is brought up to
-    /// date.
-    pub(super) fn compare(
-        &self,
-        tip: &Tip,
-        view: &dyn View,
-        checked: &mut Vec<BlockId>,
-    ) -> Result<(), String> {
-        let Some(state) = self.states.get(&tip.id) else {
-            return Err(format!("its tip {} was never accepted by anybody", tip.id));
-        };
-        let found = (tip.number, tip.accumulator.digest(), tip.issued);
-        let wanted = (state.number, state.digest, state.issued);
-        if found != wanted {
-            return Err(format!(
-                "after {} it has {found:?}, a replay has {wanted:?}",
-                tip.id
-            ));
-        }
-        checked.truncate(tip.number as usize + 1);
-        let known = checked.len();
-        checked.resize(tip.number as usize + 1, BlockId::default());
-        let (mut id, mut number) = (tip.id, tip.number);
-        loop {
-            let index = number as usize;
-            if index < known && checked[index] == id {
-                return Ok(());
-            }
-            let selected = view.selected(number).map_err(|fault| fault.to_string())?;
-            if selected != Some(id) {
-                return Err(format!(
-                    "number {number} is {selected:?}, its tip descends from {id}"
-                ));
-            }
-            checked[index] = id;
-            if number == 0 {
-                return Ok(());
-            }
-            id = self.states[&id].parent;
-            number -= 1;
-        }
-    }
-
-    /// What an account holds after a block, by plain replay.
-    pub(super) fn account(&self, block: &BlockId, account: &AccountId) -> Option<Account> {
-        let state = self.states.get(block)?;
-        Some(state.accounts.get(account).copied().unwrap_or_default())
+        })
     }
 }
 
-fn digest(accounts: &BTreeMap<AccountId, Account>) -> StateDigest {
-    let mut accumulator = Accumulator::default();
-    for (id, account) in accounts {
-        accumulator.add(id, account);
+struct Ledger {
+    accounts: BTreeMap<AccountId, Account>,
+    accumulator: Accumulator,
+}
+
+impl Ledger {
+    fn change(&mut self, id: AccountId, change: impl FnOnce(&mut Account)) {
+        let account = self.accounts.entry(id).or_default();
+        let before = *account;
+        change(account);
+        if *account != before {
+            self.accumulator.remove(&id, &before);
+            self.accumulator.add(&id, account);
+        }
     }
-    accumulator.digest()
+}
+
+fn place(view: &dyn View, number: usize) -> Result<Ordered, String> {
+    let ordered = view
+        .ordered(number as u64)
+        .map_err(|fault| fault.to_string())?;
+    ordered.ok_or_else(|| format!("nothing is ordered at {number}"))
+}
+
+/// Whether the block stands where it says, behind all of its parents.
+fn check_parents(view: &dyn View, block: &Block, number: usize) -> Result<(), String> {
+    let position = |id: &BlockId| view.position(id).map_err(|fault| fault.to_string());
+    if position(&block.id())? != Some(number as u64) {
+        return Err(format!("block {} is not where its number says", block.id()));
+    }
+    for parent in block.heading().parents() {
+        if position(parent)?.is_none_or(|position| position >= number as u64) {
+            return Err(format!(
+                "block {} is ordered before its parent {parent}",
+                block.id()
+            ));
+        }
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use crate::protocol::chain::ledger::{Account, Undo};
+use crate::protocol::chain::ordering::{Colour, Ordered};
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
 
@@ -14,11 +15,13 @@ use crate::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
 struct Inverse {
     blocks: Vec<(BlockId, Option<Arc<Block>>)>,
     records: Vec<(BlockId, Option<Arc<Record>>)>,
-    selected: Vec<(u64, Option<BlockId>)>,
+    order: Vec<(u64, Option<Ordered>)>,
+    positions: Vec<(BlockId, Option<u64>)>,
     accounts: Vec<(AccountId, Option<Account>)>,
     undo: Vec<(BlockId, Option<Undo>)>,
     transactions: Vec<(TransactionId, Option<Location>)>,
     pending: Vec<(TransactionId, Option<SharedTransaction>)>,
+    pruned: Vec<(BlockId, Option<Arc<Block>>, Option<Undo>)>,
     tip: Option<Option<Tip>>,
 }
 
@@ -27,7 +30,8 @@ struct Inverse {
 pub struct Disk {
     blocks: BTreeMap<BlockId, Arc<Block>>,
     records: BTreeMap<BlockId, Arc<Record>>,
-    selected: BTreeMap<u64, BlockId>,
+    order: BTreeMap<u64, Ordered>,
+    positions: BTreeMap<BlockId, u64>,
     accounts: BTreeMap<AccountId, Account>,
     undo: BTreeMap<BlockId, Undo>,
     transactions: BTreeMap<TransactionId, Location>,
@@ -73,10 +77,16 @@ impl Disk {
                     .into_iter()
                     .map(|(id, record)| (id, Some(record))),
             ),
-            selected: set(&mut self.selected, batch.selected),
+            order: set(&mut self.order, batch.order),
+            positions: set(&mut self.positions, batch.positions),
             accounts: set(&mut self.accounts, batch.accounts.into_iter().map(present)),
             undo: set(&mut self.undo, batch.undo),
             transactions: set(&mut self.transactions, batch.transactions),
+            pruned: batch
+                .pruned
+                .into_iter()
+                .map(|id| (id, self.blocks.remove(&id), self.undo.remove(&id)))
+                .collect(),
             pending: set(&mut self.pending, batch.pending),
             tip: batch.tip.map(|tip| self.tip.replace(tip)),
         };
@@ -96,12 +106,26 @@ impl Disk {
         }
     }
 
+    /// How many blocks of the order have a colour.
+    pub fn ordered_as(&self, colour: Colour) -> u64 {
+        let same = self
+            .order
+            .values()
+            .filter(|ordered| ordered.colour == colour);
+        same.count() as u64
+    }
+
     /// Loses what is not durable.
     pub fn crash(&mut self) {
         while let Some((_, inverse)) = self.volatile.pop_back() {
+            for (id, block, undo) in inverse.pruned {
+                set(&mut self.blocks, [(id, block)]);
+                set(&mut self.undo, [(id, undo)]);
+            }
             set(&mut self.blocks, inverse.blocks);
             set(&mut self.records, inverse.records);
-            set(&mut self.selected, inverse.selected);
+            set(&mut self.order, inverse.order);
+            set(&mut self.positions, inverse.positions);
             set(&mut self.accounts, inverse.accounts);
             set(&mut self.undo, inverse.undo);
             set(&mut self.transactions, inverse.transactions);
@@ -122,8 +146,12 @@ impl View for Disk {
         Ok(self.blocks.get(id).cloned())
     }
 
-    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault> {
-        Ok(self.selected.get(&number).copied())
+    fn ordered(&self, number: u64) -> Result<Option<Ordered>, Fault> {
+        Ok(self.order.get(&number).copied())
+    }
+
+    fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault> {
+        Ok(self.positions.get(id).copied())
     }
 
     fn account(&self, id: &AccountId) -> Result<Account, Fault> {

@@ -1,6 +1,6 @@
 //! The hands that hurt and heal a network.
 
-use super::check::Violation;
+use super::check::{Checked, Violation};
 use super::world::World;
 use crate::protocol::chain::view::View;
 
@@ -67,7 +67,7 @@ impl World {
         member.conns.clear();
         member.waiting.clear();
         member.seen = None;
-        member.checked.clear();
+        member.checked = Checked::default();
         member.tips.clear();
         let (durable, kept) = (
             member.durable.clone(),

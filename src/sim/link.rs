@@ -5,6 +5,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::machine::io::ConnId;
+use crate::protocol::wire::frame;
+use crate::protocol::wire::message::Message;
+
+/// A frame on its way, with its hash, by which the result of checking it is remembered.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) hash: [u8; 32],
+}
+
+impl Frame {
+    pub(super) fn new(message: &Message) -> Self {
+        let bytes: Arc<[u8]> = frame::encode(message).into();
+        let hash = *blake3::hash(&bytes).as_bytes();
+        Self { bytes, hash }
+    }
+}
 
 /// A connection between two nodes: index 0 dialled, index 1 was dialled.
 #[derive(Clone, Debug)]
@@ -14,7 +31,7 @@ pub(super) struct Link {
     /// When the last frame in each direction arrives: the next one cannot overtake it. By the index of the receiver.
     pub(super) last_us: [u64; 2],
     /// Frames on their way, in the order in which they were sent, by the index of the receiver.
-    pub(super) queues: [VecDeque<Arc<[u8]>>; 2],
+    pub(super) queues: [VecDeque<Frame>; 2],
     /// How many of them a cut holds back: their time has come and gone.
     pub(super) stalled: [usize; 2],
 }

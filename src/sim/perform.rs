@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::check::Violation;
-use super::world::{Event, World, endpoint};
+use super::link::Frame;
+use super::map;
+use super::world::{Event, World, endpoint, node_at};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::template::{Search, Template};
 use crate::protocol::chain::view::{Batch, Fault};
@@ -14,7 +16,6 @@ use crate::protocol::machine::io::{
     ConnId, Effect, Event as Happening, Input, Origin, Outbox, Reason, Request,
 };
 use crate::protocol::machine::serve::serve;
-use crate::protocol::wire::frame;
 
 impl World {
     /// Starts a node from what is on its disk.
@@ -139,7 +140,10 @@ impl World {
             return Ok(());
         };
         let tip = machine.chain().tip();
-        let moved = member.seen.as_ref().is_none_or(|seen| seen.id != tip.id);
+        let moved = member
+            .seen
+            .as_ref()
+            .is_none_or(|seen| seen.parents != tip.parents);
         if moved {
             if member
                 .seen
@@ -177,6 +181,16 @@ impl World {
         key
     }
 
+    /// The time that a frame takes from one node to another.
+    pub(super) fn latency(&mut self, from: usize, to: Option<usize>) -> u64 {
+        let regions = &self.config.regions;
+        let distance_us = match to.and_then(|to| Some((*regions.get(from)?, *regions.get(to)?))) {
+            Some((from, to)) => 1_000 * map::delay_ms(from, to),
+            None => 0,
+        };
+        distance_us + self.draw(self.config.latency_us)
+    }
+
     pub(super) fn draw(&mut self, (least, most): (u64, u64)) -> u64 {
         least + self.rng.below(most - least + 1)
     }
@@ -188,7 +202,7 @@ impl World {
                 self.act(node, effect)?;
                 continue;
             };
-            let number = self.write(node, batch);
+            let number = self.write(node, *batch);
             self.members[node]
                 .waiting
                 .push_back((number, effects.by_ref().collect()));
@@ -248,13 +262,13 @@ impl World {
                 return Err(self.violation(node, "it persists twice in one turn"));
             }
             Effect::Send { to, message } => {
-                let bytes: Arc<[u8]> = frame::encode(&message).into();
+                let frame = Frame::new(&message);
                 to.into_iter()
-                    .for_each(|conn| self.send(node, conn, Arc::clone(&bytes)));
+                    .for_each(|conn| self.send(node, conn, frame.clone()));
             }
             Effect::Serve { to, request } => self.serve(node, to, &request)?,
             Effect::Dial(endpoint) => {
-                let at_us = self.now_us + self.draw(self.config.latency_us);
+                let at_us = self.now_us + self.latency(node, node_at(&endpoint));
                 self.schedule(
                     at_us,
                     Event::Dialled {
@@ -285,20 +299,16 @@ impl World {
     fn serve(&mut self, node: usize, to: ConnId, request: &Request) -> Result<(), Violation> {
         let answer = serve(&self.members[node].disk, request);
         let answer = answer.map_err(|fault| self.fault(node, &fault))?;
-        self.send(node, to, frame::encode(&answer).into());
+        self.send(node, to, Frame::new(&answer));
         Ok(())
     }
 
     fn notice(&mut self, node: usize, event: &Happening) -> Result<(), Violation> {
-        if let Happening::BlockAccepted { block, origin, .. } = event {
-            if *origin == Origin::Mined {
-                *self.members[node]
-                    .mined
-                    .entry(block.header().stream)
-                    .or_default() += 1;
-            }
-            let added = self.oracle.add(block);
-            added.map_err(|what| self.violation(node, what))?;
+        if let Happening::BlockAccepted { block, origin, .. } = event
+            && *origin == Origin::Mined
+        {
+            let stream = block.header().stream;
+            *self.members[node].mined.entry(stream).or_default() += 1;
         }
         if let Happening::BlockRejected {
             label: "state_digest" | "header",

@@ -52,16 +52,17 @@ pub struct Plan {
 pub struct Report {
     /// Blocks of the order in the end.
     pub blocks: u64,
-    /// Transfers that were answered, and are applied everywhere.
+    /// Transfers that were handed in, one of each sender's nonces applied everywhere.
     pub transfers: usize,
     /// The hash of everything that happened.
     pub trace: String,
 }
 
-/// A transfer of the load: applied in the end, whatever happens to the nodes it was handed to.
+/// A transfer of the load. If it was answered, it or what replaced it is applied in the end, whatever happens to the nodes it was
+/// handed to.
 struct Submission {
     transaction: SharedTransaction,
-    ticket: Option<Ticket>,
+    tickets: Vec<Ticket>,
     answered: bool,
 }
 
@@ -160,7 +161,8 @@ impl Plan {
         })
     }
 
-    /// Hands the next transfer of a random sender to a random node.
+    /// Hands a transfer of a random sender to a random node: mostly its next; else an earlier one again, or in place of it one that
+    /// pays more.
     fn submit(
         &self,
         world: &mut World,
@@ -170,21 +172,37 @@ impl Plan {
         let keys = &self.senders[rng.below(self.senders.len() as u64) as usize];
         let sender = keys.public();
         let mine = |submission: &&Submission| submission.transaction.transfer().sender == sender;
-        let nonce = load.iter().filter(mine).count() as u64;
+        let earlier: Vec<usize> = (0..load.len())
+            .filter(|index| mine(&&load[*index]))
+            .collect();
+        let node = rng.below(self.nodes as u64) as usize;
+        let again = (!earlier.is_empty() && rng.below(4) == 0)
+            .then(|| earlier[rng.below(earlier.len() as u64) as usize]);
+        let replaced = match again {
+            Some(index) if rng.below(2) == 0 => {
+                let submission = &mut load[index];
+                let ticket = world.submit(node, Arc::clone(&submission.transaction))?;
+                submission.tickets.extend(ticket);
+                note_answers(world, load);
+                return Ok(());
+            }
+            Some(index) => Some(*load[index].transaction.transfer()),
+            None => None,
+        };
+        let nonce = replaced.map_or_else(|| nonce(load, &sender), |old| old.nonce);
         let recipient = AccountId([rng.below(4) as u8; 32]);
         let transfer = Transfer {
             sender,
             recipient,
             amount: rng.below(1_000),
-            fee: 1 + rng.below(10),
+            fee: replaced.map_or(0, |old| 2 * old.fee) + 1 + rng.below(10),
             nonce,
         };
         let transaction = Arc::new(transfer.sign(&world.network().id(), keys));
-        let node = rng.below(self.nodes as u64) as usize;
         let ticket = world.submit(node, Arc::clone(&transaction))?;
         load.push(Submission {
             transaction,
-            ticket,
+            tickets: ticket.into_iter().collect(),
             answered: false,
         });
         note_answers(world, load);
@@ -206,10 +224,13 @@ impl Plan {
         // Peers that were lost are dialled within 30 s, and a link that died unnoticed is given up after as much.
         let patience_ms = 240_000 + 400 * self.interval_ms;
         let applied = |world: &World| {
-            load.iter().all(|submission| {
-                let id = submission.transaction.id();
-                (0..world.nodes()).all(|node| world.transaction(node, &id).is_some())
+            self.senders.iter().map(KeyPair::public).all(|sender| {
+                let wanted = nonce(load, &sender);
+                (0..world.nodes()).all(|node| world.account(node, &sender).nonce == wanted)
             })
+        };
+        let drained = |world: &World| {
+            (0..world.nodes()).all(|node| world.status(node).is_some_and(|is| is.mempool == 0))
         };
         if !world.run_until(patience_ms, applied)? {
             return Err(world.violation(
@@ -223,15 +244,28 @@ impl Plan {
         if !world.run_until(patience_ms, |world| world.agrees() && applied(world))? {
             return Err(world.violation(0, format!("{self}: no agreement: {}", tips(world))));
         }
+        if !world.run_until(patience_ms, drained)? {
+            return Err(world.violation(0, format!("{self}: mempools do not drain")));
+        }
         Ok(())
     }
 }
 
 fn note_answers(world: &World, load: &mut [Submission]) {
     for submission in load {
-        let answer = submission.ticket.and_then(|ticket| world.answer(ticket));
-        submission.answered |= answer.is_some_and(Result::is_ok);
+        let answers = submission.tickets.iter();
+        let mut answers = answers.filter_map(|ticket| world.answer(*ticket));
+        submission.answered |= answers.any(Result::is_ok);
     }
+}
+
+/// The first nonce of a sender that no transfer of the load has.
+fn nonce(load: &[Submission], sender: &AccountId) -> u64 {
+    let transfers = load
+        .iter()
+        .map(|submission| submission.transaction.transfer());
+    let nonces = transfers.filter(|transfer| transfer.sender == *sender);
+    nonces.map(|transfer| transfer.nonce + 1).max().unwrap_or(0)
 }
 
 fn apply(world: &mut World, fault: &Fault) -> Result<(), Violation> {
@@ -250,8 +284,8 @@ fn apply(world: &mut World, fault: &Fault) -> Result<(), Violation> {
 
 fn missing(world: &World, load: &[Submission]) -> String {
     let absent = |submission: &&Submission| {
-        let id = submission.transaction.id();
-        (0..world.nodes()).any(|node| world.transaction(node, &id).is_none())
+        let transfer = submission.transaction.transfer();
+        (0..world.nodes()).any(|node| world.account(node, &transfer.sender).nonce <= transfer.nonce)
     };
     let describe = |submission: &Submission| {
         let transfer = submission.transaction.transfer();

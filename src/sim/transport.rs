@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::check::Violation;
-use super::link::Link;
+use super::link::{Frame, Link};
 use super::world::{Event, World, address, node_at};
 use crate::protocol::chain::block::Block;
 use crate::protocol::endpoint::Endpoint;
@@ -18,17 +18,20 @@ const MEMORY: usize = 4_096;
 const EPHEMERAL: u16 = 40_000;
 
 impl World {
-    pub(super) fn send(&mut self, node: usize, conn: ConnId, bytes: Arc<[u8]>) {
+    pub(super) fn send(&mut self, node: usize, conn: ConnId, frame: Frame) {
         let Some(id) = self.members[node].conns.get(&conn).copied() else {
             return;
         };
-        let latency_us = self.draw(self.config.latency_us);
-        let Some(link) = self.links.get_mut(&id) else {
+        let Some(link) = self.links.get(&id) else {
             return;
         };
         let receiver = 1 - link.end(conn);
+        let latency_us = self.latency(node, Some(link.nodes[receiver]));
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let at_us = link.arrival_us(receiver, self.now_us, latency_us);
-        link.queues[receiver].push_back(bytes);
+        link.queues[receiver].push_back(frame);
         self.schedule(at_us, Event::Frame { link: id, receiver });
     }
 
@@ -45,13 +48,13 @@ impl World {
             link.stalled[receiver] += 1;
             return Ok(());
         }
-        let Some(bytes) = link.queues[receiver].pop_front() else {
+        let Some(frame) = link.queues[receiver].pop_front() else {
             return Ok(());
         };
         self.frames += 1;
-        self.bytes += bytes.len() as u64;
-        self.trace.add(self.now_us, node, "frame", &bytes);
-        match self.checked(&bytes) {
+        self.bytes += frame.bytes.len() as u64;
+        self.trace.add(self.now_us, node, "frame", &frame.hash);
+        match self.checked(&frame) {
             Ok(message) => self.feed(node, Input::Message { conn, message }),
             Err(error) => Err(self.violation(node, format!("an honest peer sent {error}"))),
         }
@@ -71,13 +74,11 @@ impl World {
 
     /// Reads and checks a frame. The result is a function of the bytes and the network alone, so that of a block that reaches every
     /// node is found once; blocks are shared, so that 5,000 nodes hold each of them once.
-    fn checked(&mut self, frame: &Arc<[u8]>) -> Result<Received, MessageError> {
-        let body = &frame[PREFIX_BYTES..];
-        let key = *blake3::hash(body).as_bytes();
-        if let Some(known) = self.memory.get(&key) {
+    fn checked(&mut self, frame: &Frame) -> Result<Received, MessageError> {
+        if let Some(known) = self.memory.get(&frame.hash) {
             return Ok(known.clone());
         }
-        let message = frame::decode(body)?;
+        let message = frame::decode(&frame.bytes[PREFIX_BYTES..])?;
         let remember = matches!(message, Message::NewBlock(_) | Message::NewTransaction(_));
         let mut received = message.check(&self.config.network)?;
         match &mut received {
@@ -91,7 +92,7 @@ impl World {
             if self.memory.len() >= MEMORY {
                 self.memory.clear();
             }
-            self.memory.insert(key, received.clone());
+            self.memory.insert(frame.hash, received.clone());
         }
         Ok(received)
     }
@@ -110,7 +111,7 @@ impl World {
         if self.members[from].life != life {
             return Ok(());
         }
-        let back_us = self.now_us + self.draw(self.config.latency_us);
+        let back_us = self.now_us + self.latency(from, node_at(&to));
         let listening = |node: &usize| {
             self.members
                 .get(*node)

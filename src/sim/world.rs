@@ -1,10 +1,10 @@
 //! A network of machines, the events between them, and the hands that hurt and heal it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::check::{Oracle, Violation};
+use super::check::{Checked, Oracle, Violation};
 use super::disk::Disk;
 use super::link::Link;
 use super::trace::Trace;
@@ -12,6 +12,7 @@ use crate::protocol::chain::block::{Block, Stream};
 use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::key::KeyPair;
 use crate::protocol::chain::ledger::Account;
+use crate::protocol::chain::ordering::Colour;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::template::Template;
 use crate::protocol::chain::transaction::SharedTransaction;
@@ -43,10 +44,14 @@ pub struct WorldConfig {
     pub edges: Vec<(usize, usize)>,
     /// The time that a frame takes, in microseconds: at least, at most.
     pub latency_us: (u64, u64),
+    /// The region of each node: frames take what [`map`](super::map) says beside that. Empty for a network on one site.
+    pub regions: Vec<usize>,
     /// The time that a write takes to be durable, in microseconds: at least, at most.
     pub persist_us: (u64, u64),
     /// Hashes per second that each node spends on each stream.
     pub hashrate: u64,
+    /// Nodes that drop bodies that no reorganisation reaches.
+    pub pruning: BTreeSet<usize>,
     /// Connections that a node opens by itself to nodes that it hears of.
     pub target_outbound: usize,
     /// The time between two signs of life that are asked for, in milliseconds.
@@ -70,8 +75,10 @@ impl WorldConfig {
             nodes,
             edges,
             latency_us: (1_000, 20_000),
+            regions: Vec::new(),
             persist_us: (500, 10_000),
             hashrate: 2_000,
+            pruning: BTreeSet::new(),
             target_outbound: 0,
             ping_interval_ms: 10_000,
         }
@@ -112,7 +119,7 @@ pub(super) struct Member {
     pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
     pub(super) conns: BTreeMap<ConnId, u64>,
     pub(super) mined: BTreeMap<Stream, u64>,
-    pub(super) checked: Vec<BlockId>,
+    pub(super) checked: Checked,
     pub(super) seen: Option<Tip>,
     /// The newest tip that a crash cannot take.
     pub(super) durable: Option<Tip>,
@@ -238,6 +245,7 @@ impl World {
             max_inbound: self.config.nodes,
             ping_interval_ms: self.config.ping_interval_ms,
             silent_timeout_ms: 3 * self.config.ping_interval_ms,
+            prune: self.config.pruning.contains(&node),
             ..MachineConfig::default()
         };
         Member {
@@ -254,7 +262,7 @@ impl World {
             waiting: VecDeque::new(),
             conns: BTreeMap::new(),
             mined: BTreeMap::new(),
-            checked: Vec::new(),
+            checked: Checked::default(),
             seen: None,
             durable: None,
             tips: VecDeque::new(),
@@ -346,23 +354,23 @@ impl World {
         Some(self.members[node].machine.as_ref()?.chain().tip())
     }
 
-    /// Whether all running nodes have one tip.
+    /// Whether all running nodes have one order.
     pub fn agrees(&self) -> bool {
         let mut tips = (0..self.nodes())
             .filter_map(|node| self.tip(node))
-            .map(|tip| tip.id);
+            .map(|tip| &tip.parents);
         let first = tips.next();
         tips.all(|tip| Some(tip) == first)
+    }
+
+    /// How many blocks of a node's order have a colour.
+    pub fn ordered_as(&self, node: usize, colour: Colour) -> u64 {
+        self.members[node].disk.ordered_as(colour)
     }
 
     /// An account as a node sees it.
     pub fn account(&self, node: usize, account: &AccountId) -> Account {
         self.members[node].disk.account(account).unwrap_or_default()
-    }
-
-    /// An account after a node's tip, by the oracle's replay.
-    pub fn replayed_account(&self, node: usize, account: &AccountId) -> Option<Account> {
-        self.oracle.account(&self.tip(node)?.id, account)
     }
 
     /// Where a node has applied a transaction.

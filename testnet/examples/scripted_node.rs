@@ -150,6 +150,9 @@ impl Node {
             balance: 5_000_000_000,
             port: self.port,
             uptime_ms: self.started.elapsed().as_millis() as u64,
+            blocks: state.blocks,
+            red: 0,
+            parents: vec![BlockId(tip)],
             tip: Header {
                 id: BlockId(tip),
                 number: state.blocks,
@@ -172,6 +175,7 @@ impl Node {
             hashrate: BTreeMap::new(),
             mined: BTreeMap::from([("A".to_owned(), state.blocks)]),
             sync_remaining: 0,
+            pruned: 0,
         }
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use triskel::protocol::chain::block::Stream;
-use triskel::protocol::chain::params::{Algorithm, Network, Params, ParamsError, StreamParams};
+use triskel::protocol::chain::params::{
+    Algorithm, DEFAULT_DELAY_MS, Network, Params, ParamsError, StreamParams,
+};
 
 /// The scenario of a run that names none.
 pub const BASELINE: &str = include_str!("../scenarios/baseline.toml");
@@ -63,6 +65,18 @@ pub struct NetworkSection {
     /// How far a block's time may lie ahead of a node's clock, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_future_ms: Option<u64>,
+    /// The delay within which a block reaches every node, in milliseconds, from which GHOSTDAG's k follows. For tri alone.
+    #[serde(
+        deserialize_with = "optional_within::<_, 1, 60_000>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub delay_ms: Option<u64>,
+    /// How far back, in blue blocks, a merged block may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge_depth: Option<u32>,
+    /// How far back, in blue blocks, the selected chain may change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finality_depth: Option<u32>,
     /// Hashes per second and stream that the first targets fit; that of all nodes together if absent.
     #[serde(
         deserialize_with = "optional_within::<_, 1, 1_000_000_000_000>",
@@ -125,9 +139,6 @@ pub struct StreamSection {
     /// The most transactions in one block.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_transactions: Option<u32>,
-    /// How often a block's work counts in fork choice.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub work_weight: Option<u32>,
     /// The easiest target, in compact form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bits: Option<u32>,
@@ -143,7 +154,6 @@ impl StreamSection {
         set(&mut stream.algorithm, self.algorithm);
         set(&mut stream.reward, self.reward);
         set(&mut stream.max_transactions, self.max_transactions);
-        set(&mut stream.work_weight, self.work_weight);
         set(&mut stream.limit_bits, self.limit_bits);
     }
 }
@@ -353,6 +363,11 @@ impl Scenario {
                     return Err(ScenarioError::NoStream { name, stream });
                 }
             }
+        }
+        set(&mut params.merge_depth, self.network.merge_depth);
+        set(&mut params.finality_depth, self.network.finality_depth);
+        if params.max_parents > 1 {
+            params.merge_blocks(self.network.delay_ms.unwrap_or(DEFAULT_DELAY_MS));
         }
         if let Some(hashrate) = self.network.initial_hashrate {
             for stream in &mut params.streams {

@@ -11,9 +11,11 @@ use triskel::rpc::Status;
 pub struct NodeState {
     /// The number of its tip: blocks in its order since genesis.
     pub blocks: u64,
-    /// Its tip.
+    /// The youngest block of its selected chain.
     pub tip: BlockId,
-    /// The digest of all accounts after the tip.
+    /// What its next block names as parents: all that is ordered is in their past, so where they are equal the orders are.
+    pub parents: Vec<BlockId>,
+    /// The digest of all accounts.
     pub state_digest: StateDigest,
     /// Transactions applied since genesis.
     pub transactions: u64,
@@ -30,8 +32,9 @@ pub struct NodeState {
 impl From<&Status> for NodeState {
     fn from(status: &Status) -> Self {
         Self {
-            blocks: status.tip.number,
+            blocks: status.blocks,
             tip: status.tip.id,
+            parents: status.parents.clone(),
             state_digest: status.state_digest,
             transactions: status.transactions,
             peers: status.peers_inbound + status.peers_outbound,
@@ -68,20 +71,20 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Sorts nodes by number, tip and digest: equal numbers alone are no agreement.
+    /// Sorts nodes by number, order and digest: equal numbers alone are no agreement.
     pub fn of(states: &[Option<NodeState>]) -> Self {
         let mut places: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         let mut silent = Vec::new();
         for (node, state) in states.iter().enumerate() {
             match state {
                 Some(state) => places
-                    .entry((state.blocks, state.tip, state.state_digest))
+                    .entry((state.blocks, state.tip, &state.parents, state.state_digest))
                     .or_default()
                     .push(node),
                 None => silent.push(node),
             }
         }
-        let group = |((blocks, tip, state_digest), nodes)| Group {
+        let group = |((blocks, tip, _, state_digest), nodes)| Group {
             blocks,
             tip,
             state_digest,
@@ -127,6 +130,7 @@ pub(crate) mod tests {
         Some(NodeState {
             blocks,
             tip: BlockId([tip; 32]),
+            parents: vec![BlockId([tip; 32])],
             state_digest: StateDigest([digest; 32]),
             transactions: 7,
             peers: 2,

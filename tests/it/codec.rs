@@ -14,6 +14,7 @@ use super::memory::{account, params, transfer};
 
 fn wide() -> Network {
     let mut params = params(0);
+    params.merge_blocks(500);
     params.max_parents = 4;
     Network::new(params).unwrap()
 }
@@ -178,6 +179,7 @@ fn a_block_that_breaks_its_own_commitments_is_refused() {
         Err(BlockError::BodyRoot(id))
     );
     let mut params = params(0);
+    params.merge_blocks(500);
     params.streams[1].max_transactions = 1;
     params.max_parents = 2;
     let narrow = Network::new(params.clone()).unwrap();
@@ -190,7 +192,7 @@ fn a_block_that_breaks_its_own_commitments_is_refused() {
             ..
         }
     ));
-    params.max_parents = 1;
+    (params.max_parents, params.k, params.merge_limit) = (1, 0, 0);
     let narrow = Network::new(params.clone()).unwrap();
     let refused = Block::decode(good.bytes().clone(), &narrow).unwrap_err();
     assert!(matches!(refused, BlockError::Parents(..)));

@@ -246,7 +246,7 @@ fn errors_in_the_environment_name_the_variable() {
         (
             "TRISKEL__STORE__CACHE",
             "8",
-            "environment variable TRISKEL__STORE__CACHE: unknown key `store.cache`, allowed is cache_mib",
+            "environment variable TRISKEL__STORE__CACHE: unknown key `store.cache`, allowed is cache_mib, prune",
         ),
         (
             "TRISKEL__PORT",

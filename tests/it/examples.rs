@@ -45,6 +45,7 @@ fn keys(name: &str) -> KeyPair {
 /// Every example, in the order of the document.
 pub(crate) fn all() -> Vec<Example> {
     let chain = Network::new(Params::chain()).unwrap();
+    let tri = Network::new(Params::tri()).unwrap();
     let transaction = transaction(&chain);
     let block = block(&chain, &transaction);
     let mut examples = vec![
@@ -53,11 +54,12 @@ pub(crate) fn all() -> Vec<Example> {
         key(&chain),
         signed(&chain, &transaction),
         network("params-chain", &chain),
-        network("params-tri", &Network::new(Params::tri()).unwrap()),
+        network("params-tri", &tri),
         digest(),
         whole(&chain, &block),
         work(&block),
         asert(),
+        block_work(&tri),
     ];
     examples.extend(messages(&chain, &block, &transaction));
     examples
@@ -174,7 +176,7 @@ fn block(chain: &Network, transaction: &SharedTransaction) -> Arc<Block> {
         stream: Stream::A,
         parents: vec![chain.id()],
         state_digest: chain.genesis().header().state_digest,
-        bits: rules::next_target(chain, &parent, Stream::A)
+        bits: rules::next_target(chain, &parent.streams, Stream::A)
             .unwrap()
             .to_bits(),
         min_timestamp_ms: 1,
@@ -212,6 +214,17 @@ fn work(block: &Block) -> Example {
     example("work", &lines)
 }
 
+fn block_work(tri: &Network) -> Example {
+    let line = |stream: Stream| {
+        let work = rules::block_work(tri, &rules::genesis_record(tri).streams, stream);
+        (stream.to_string(), hex(&work.to_be_bytes()))
+    };
+    Example {
+        name: "block-work".to_owned(),
+        lines: Stream::ALL.map(line).to_vec(),
+    }
+}
+
 fn asert() -> Example {
     let schedule = Schedule {
         anchor: Target::from_bits(0x1f20_c49b).unwrap(),
@@ -242,23 +255,20 @@ fn asert() -> Example {
 }
 
 fn messages(chain: &Network, block: &Block, transaction: &SharedTransaction) -> Vec<Example> {
-    let work = rules::place(
-        chain,
-        &Arc::new(rules::genesis_record(chain)),
-        block.heading(),
-    );
     let claim = Claim {
-        work: work.unwrap().work,
+        work: rules::block_work(chain, &rules::genesis_record(chain).streams, Stream::A),
         tip: block.id(),
         number: 1,
+        beside: Vec::new(),
+        pruned: 0,
     };
     let hello = Hello {
-        version: 1,
+        version: 2,
         network: chain.id(),
         key: NodeKey(keys("node").public().0),
         nonce: 0x0123_4567_89ab_cdef,
         port: 9_000,
-        claim,
+        claim: claim.clone(),
         features: 0,
         agent: "example/1.0".to_owned(),
     };
@@ -270,7 +280,10 @@ fn messages(chain: &Network, block: &Block, transaction: &SharedTransaction) -> 
     let locator: Vec<BlockId> = vec![block.id(), chain.id()];
     let messages = [
         Message::Hello(hello),
-        Message::Ping { nonce: 1, claim },
+        Message::Ping {
+            nonce: 1,
+            claim: claim.clone(),
+        },
         Message::Pong { nonce: 1, claim },
         Message::RequestPeers,
         Message::Peers(addresses.to_vec()),
@@ -284,11 +297,15 @@ fn messages(chain: &Network, block: &Block, transaction: &SharedTransaction) -> 
             from_block: 1,
             blocks: vec![bytes],
         },
-        Message::RequestHeaders { locator },
+        Message::RequestHeaders {
+            locator: locator.clone(),
+        },
         Message::Headers {
             from_block: 1,
             headers,
+            more: false,
         },
+        Message::RequestBlocksById { ids: locator },
     ];
     let frame = |message: &Message| {
         let name = format!("message-{}", message.name().replace('_', "-"));

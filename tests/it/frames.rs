@@ -17,10 +17,14 @@ use triskel::protocol::wire::message::{
 use super::memory::{account, params, transfer};
 
 fn claims() -> impl Strategy<Value = Claim> {
-    any::<([u8; 32], [u8; 32], u64)>().prop_map(|(work, tip, number)| Claim {
+    let beside = prop::collection::vec(any::<[u8; 32]>().prop_map(BlockId), 0..4);
+    let numbers = any::<([u8; 32], [u8; 32], u64)>();
+    (numbers, beside).prop_map(|((work, tip, number), beside)| Claim {
         work: Work::from_be_bytes(work),
         tip: BlockId(tip),
         number,
+        beside,
+        pruned: number / 2,
     })
 }
 
@@ -64,13 +68,17 @@ fn messages() -> impl Strategy<Value = Message> {
             let blocks = blocks.into_iter().map(Arc::from).collect();
             Message::Blocks { from_block, blocks }
         }),
-        locator.prop_map(|locator| Message::RequestHeaders { locator }),
-        (any::<u64>(), prop::collection::vec(bytes(), 0..4)).prop_map(|(from_block, headers)| {
-            Message::Headers {
+        locator
+            .clone()
+            .prop_map(|locator| Message::RequestHeaders { locator }),
+        locator.prop_map(|ids| Message::RequestBlocksById { ids }),
+        (any::<(u64, bool)>(), prop::collection::vec(bytes(), 0..4)).prop_map(
+            |((from_block, more), headers)| Message::Headers {
                 from_block,
                 headers,
+                more,
             }
-        }),
+        ),
     ]
 }
 
@@ -202,6 +210,7 @@ fn hostile_counts_are_refused_by_what_they_announce() {
 /// A block of the most bytes that any network allows.
 fn largest_block() -> (Network, Arc<Block>) {
     let mut params = params(0);
+    params.merge_blocks(500);
     params.max_parents = MAX_PARENTS as u8;
     params.streams[0].max_transactions = MAX_TRANSACTIONS as u32;
     let network = Network::new(params).unwrap();
@@ -233,6 +242,8 @@ fn what_consensus_allows_travels() {
         work: Work::ZERO,
         tip: BlockId::default(),
         number: 0,
+        beside: vec![BlockId::default(); limits::MAX_BESIDE],
+        pruned: 0,
     };
     let hello = Hello {
         version: 1,
@@ -240,7 +251,7 @@ fn what_consensus_allows_travels() {
         key: NodeKey::default(),
         nonce: 0,
         port: 0,
-        claim,
+        claim: claim.clone(),
         features: 0,
         agent: "a".repeat(limits::MAX_AGENT_BYTES),
     };
@@ -250,7 +261,10 @@ fn what_consensus_allows_travels() {
     };
     let largest = [
         Message::Hello(hello),
-        Message::Ping { nonce: 0, claim },
+        Message::Ping {
+            nonce: 0,
+            claim: claim.clone(),
+        },
         Message::Pong { nonce: 0, claim },
         Message::RequestPeers,
         Message::Peers(vec![address; limits::MAX_PEERS]),
@@ -270,6 +284,10 @@ fn what_consensus_allows_travels() {
         Message::Headers {
             from_block: 0,
             headers: vec![heading.clone(); limits::MAX_HEADERS],
+            more: true,
+        },
+        Message::RequestBlocksById {
+            ids: vec![network.id(); limits::MAX_BLOCKS],
         },
     ];
     for message in largest {
@@ -290,6 +308,7 @@ fn what_consensus_allows_travels() {
     let message = Message::Headers {
         from_block: 0,
         headers,
+        more: false,
     };
     assert_eq!(decode(&encode(&message)[4..]), Ok(message));
     let received = Message::Blocks {
@@ -334,11 +353,22 @@ fn lists_longer_than_their_cap_are_refused() {
     );
     let locator = vec![network.id(); limits::MAX_LOCATOR + 1];
     refused(Message::RequestHeaders { locator }, limits::MAX_LOCATOR);
+    let ids = vec![network.id(); limits::MAX_BLOCKS + 1];
+    refused(Message::RequestBlocksById { ids }, limits::MAX_BLOCKS);
+    let claim = Claim {
+        work: Work::ZERO,
+        tip: network.id(),
+        number: 0,
+        beside: vec![network.id(); limits::MAX_BESIDE + 1],
+        pruned: 0,
+    };
+    refused(Message::Ping { nonce: 0, claim }, limits::MAX_BESIDE);
     let headers = vec![Vec::new(); limits::MAX_HEADERS + 1];
     refused(
         Message::Headers {
             from_block: 0,
             headers,
+            more: false,
         },
         limits::MAX_HEADERS,
     );

@@ -7,6 +7,7 @@ use triskel::protocol::chain::block::{Block, Stream};
 use triskel::protocol::chain::digest::Accumulator;
 use triskel::protocol::chain::id::AccountId;
 use triskel::protocol::chain::ledger::{self, Account};
+use triskel::protocol::chain::ordering::Colour;
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::view::{Overlay, Tip, View as _};
 
@@ -15,7 +16,7 @@ use super::memory::{Memory, Model, State, Wish, account, network, params, transf
 fn opened(network: &std::sync::Arc<Network>) -> (Memory, Tip) {
     let mut memory = Memory::default();
     let mut overlay = Overlay::new(&memory);
-    Chain::restore(network.clone(), &mut overlay).unwrap();
+    Chain::restore(network.clone(), false, &mut overlay).unwrap();
     let batch = overlay.batch;
     memory.commit(batch);
     let tip = memory.tip.clone().unwrap();
@@ -24,7 +25,7 @@ fn opened(network: &std::sync::Arc<Network>) -> (Memory, Tip) {
 
 fn apply(network: &Network, memory: &mut Memory, tip: &mut Tip, block: &Block) {
     let mut overlay = Overlay::new(memory);
-    ledger::apply(network, &mut overlay, tip, block).unwrap();
+    ledger::apply(network, &mut overlay, tip, block, Colour::Chain).unwrap();
     let batch = overlay.batch;
     memory.commit(batch);
 }

@@ -37,13 +37,14 @@ fn lines(format: LogFormat, say: impl FnOnce()) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn tip_changed(undone: usize) -> Event {
+fn tip_changed(abandoned: usize) -> Event {
     Event::TipChanged {
         id: BlockId([0xab; 32]),
         number: 12,
         stream: Stream::B,
         origin: Origin::Relayed(NodeKey([1; 32])),
-        undone,
+        abandoned,
+        undone: abandoned,
         applied: 3,
         transactions: 50,
     }
@@ -64,7 +65,8 @@ fn every_change_of_the_tip_is_one_flat_object() {
     );
     let expected = serde_json::json!({
         "timestamp": null, "level": "INFO", "target": "triskel::tip", "message": "tip #12 abababababab",
-        "block": "ab".repeat(32), "number": 12, "stream": "B", "origin": "relayed", "undone": 0, "applied": 3,
+        "block": "ab".repeat(32), "number": 12, "stream": "B", "origin": "relayed", "undone": 0,
+        "applied": 3,
         "transactions": 50,
     });
     assert_eq!(event, expected);
@@ -85,7 +87,7 @@ fn people_see_tips_move_back_but_not_each_step() {
     assert_eq!(
         messages,
         [
-            "reorganisation: 2 blocks undone, 3 applied, the tip is #12 abababababab",
+            "reorganisation: 2 blocks left the selected chain, the tip is #12 abababababab",
             "listening on 0.0.0.0:9000"
         ]
     );

@@ -8,6 +8,8 @@ use triskel::protocol::chain::digest::Accumulator;
 use triskel::protocol::chain::id::{AccountId, BlockId, StateDigest, TransactionId};
 use triskel::protocol::chain::key::KeyPair;
 use triskel::protocol::chain::ledger::{Account, Undo};
+use triskel::protocol::chain::ordering::Ordered;
+use triskel::protocol::chain::ordering::dag::{Dag, Entry};
 use triskel::protocol::chain::params::{Algorithm, Allocation, Network, Params};
 use triskel::protocol::chain::rules;
 use triskel::protocol::chain::template::{Search, Template};
@@ -19,7 +21,8 @@ use triskel::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
 pub(crate) struct Memory {
     pub(crate) blocks: BTreeMap<BlockId, Arc<Block>>,
     pub(crate) records: BTreeMap<BlockId, Arc<Record>>,
-    pub(crate) selected: BTreeMap<u64, BlockId>,
+    pub(crate) order: BTreeMap<u64, Ordered>,
+    pub(crate) positions: BTreeMap<BlockId, u64>,
     pub(crate) accounts: BTreeMap<AccountId, Account>,
     pub(crate) undo: BTreeMap<BlockId, Undo>,
     pub(crate) transactions: BTreeMap<TransactionId, Location>,
@@ -40,7 +43,12 @@ impl Memory {
     pub(crate) fn commit(&mut self, batch: Batch) {
         self.blocks.extend(batch.blocks);
         self.records.extend(batch.records);
-        write(&mut self.selected, batch.selected);
+        for id in batch.pruned {
+            self.blocks.remove(&id);
+            self.undo.remove(&id);
+        }
+        write(&mut self.order, batch.order);
+        write(&mut self.positions, batch.positions);
         let kept = |(id, account): (_, Account)| (id, (!account.is_empty()).then_some(account));
         let accounts = batch.accounts.into_iter().map(kept).collect();
         write(&mut self.accounts, accounts);
@@ -58,8 +66,11 @@ impl View for Memory {
     fn block(&self, id: &BlockId) -> Result<Option<Arc<Block>>, Fault> {
         Ok(self.blocks.get(id).cloned())
     }
-    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault> {
-        Ok(self.selected.get(&number).copied())
+    fn ordered(&self, number: u64) -> Result<Option<Ordered>, Fault> {
+        Ok(self.order.get(&number).copied())
+    }
+    fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault> {
+        Ok(self.positions.get(id).copied())
     }
     fn account(&self, id: &AccountId) -> Result<Account, Fault> {
         Ok(self.accounts.get(id).copied().unwrap_or_default())
@@ -88,10 +99,11 @@ pub(crate) fn account(number: usize) -> AccountId {
     person(number).public()
 }
 
-/// Three streams without proof of work; the first `rich` persons own 1,000 units each.
+/// Three streams of one-parent blocks without proof of work; the first `rich` persons own 1,000 units each.
 pub(crate) fn params(rich: usize) -> Params {
     let mut params = Params::tri();
     params.name = "test".to_owned();
+    (params.max_parents, params.k, params.merge_limit) = (1, 0, 0);
     for (stream, reward) in params.streams.iter_mut().zip([50, 25, 0]) {
         stream.algorithm = Algorithm::None;
         stream.reward = reward;
@@ -191,6 +203,7 @@ impl State {
 /// Every block that a test has made, each with its place and the state after it.
 pub(crate) struct Model {
     pub(crate) network: Arc<Network>,
+    dag: Dag,
     pub(crate) blocks: BTreeMap<BlockId, (Arc<Block>, Arc<Record>, State)>,
 }
 
@@ -226,14 +239,20 @@ impl Model {
         let record = Arc::new(rules::genesis_record(network));
         let state = State::genesis(network);
         let blocks = BTreeMap::from([(genesis.id(), (genesis, record, state))]);
+        let mut dag = Dag::new(network.limits());
+        dag.insert(rules::stored_place(&dag, &rules::genesis_record(network)));
         let network = Arc::clone(network);
-        Self { network, blocks }
+        Self {
+            network,
+            dag,
+            blocks,
+        }
     }
 
     /// A block upon any block of the model, which is not added to it.
     pub(crate) fn build(&self, parent: &BlockId, wish: Wish) -> Arc<Block> {
         let (_, record, state) = &self.blocks[parent];
-        let bits = rules::next_target(&self.network, record, wish.stream)
+        let bits = rules::next_target(&self.network, &record.streams, wish.stream)
             .unwrap()
             .to_bits();
         let template = Template {
@@ -250,14 +269,25 @@ impl Model {
         Arc::new(found.expect("every header solves"))
     }
 
+    /// Where a block stands whose parents are in the model.
+    pub(crate) fn place(&self, block: &Block) -> (Record, Entry) {
+        let parents = block.heading().parents().iter();
+        let parents = parents
+            .map(|parent| self.dag.index(parent).unwrap())
+            .collect();
+        let entry = rules::place(&self.network, &self.dag, block.heading(), parents).unwrap();
+        (rules::record(&self.dag, block.heading(), &entry), entry)
+    }
+
     /// A block upon any block of the model, added to it.
     pub(crate) fn grow(&mut self, parent: &BlockId, wish: Wish) -> Arc<Block> {
         let block = self.build(parent, wish);
-        let (_, record, state) = &self.blocks[parent];
-        let record = Arc::new(rules::place(&self.network, record, block.heading()).unwrap());
+        let (record, entry) = self.place(&block);
+        self.dag.insert(entry);
+        let (_, _, state) = &self.blocks[parent];
         let state = state.after(&self.network, &block);
         self.blocks
-            .insert(block.id(), (Arc::clone(&block), record, state));
+            .insert(block.id(), (Arc::clone(&block), Arc::new(record), state));
         block
     }
 }

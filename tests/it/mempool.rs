@@ -52,7 +52,8 @@ fn admission_names_what_is_wrong() {
     assert_eq!(label(huge, 5), "balance");
     let better = order(&network, 0, 22, 5);
     let admitted = mempool.admit(better.clone(), &holder(5)).unwrap();
-    assert_eq!(admitted.removed, [first.id()]);
+    assert_eq!(admitted.replaced, Some(first.id()));
+    assert!(admitted.evicted.is_empty());
     assert!(mempool.contains(&better.id()) && !mempool.contains(&first.id()));
     assert_eq!((mempool.len(), mempool.bytes()), (1, TRANSACTION_BYTES));
     assert_eq!(mempool.next_nonce(&account(0), &holder(5)), 6);
@@ -89,7 +90,7 @@ fn a_full_mempool_makes_room_for_higher_fees_alone() {
     );
     let admitted = mempool.admit(order(&network, 2, 4, 0), &holder(0)).unwrap();
     assert_eq!(
-        admitted.removed,
+        admitted.evicted,
         [low.id(), behind.id()],
         "what waits behind goes with it"
     );
@@ -192,8 +193,9 @@ proptest! {
             match mempool.admit(transaction.clone(), &holder(nonces[sender])) {
                 Ok(admitted) => {
                     let before = all.len();
-                    all.retain(|old| !admitted.removed.contains(&old.id()));
-                    prop_assert_eq!(before - all.len(), admitted.removed.len());
+                    let gone: Vec<_> = admitted.evicted.into_iter().chain(admitted.replaced).collect();
+                    all.retain(|old| !gone.contains(&old.id()));
+                    prop_assert_eq!(before - all.len(), gone.len());
                     all.push(transaction);
                 }
                 Err(error) => prop_assert!(error.label() == "known" || !mempool.contains(&transaction.id())),

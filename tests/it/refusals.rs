@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use triskel::node::store::{Claim, Store, StoreError};
+use triskel::protocol::chain::ordering::{Colour, Ordered};
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::view::{Batch, View};
 
@@ -33,7 +34,9 @@ fn used(network: &Arc<Network>) -> TempDir {
         let mut batch = Batch::default();
         batch.blocks.insert(parent, Arc::clone(block));
         batch.records.insert(parent, Arc::clone(record));
-        batch.selected.insert(record.number, Some(parent));
+        let colour = Colour::Chain;
+        let ordered = Ordered { id: parent, colour };
+        batch.order.insert(record.number, Some(ordered));
         store.apply(&batch).unwrap();
     }
     store.close().unwrap();
@@ -115,7 +118,7 @@ fn what_a_kill_left_half_written_is_removed() {
     fs::write(&stale, b"half").unwrap();
     let store = open_at(folder.path(), &network).unwrap();
     assert!(!stale.exists());
-    assert!(store.selected(20).unwrap().is_some());
+    assert!(store.ordered(20).unwrap().is_some());
 }
 
 #[test]
@@ -149,7 +152,7 @@ fn a_database_overwritten_in_the_middle_never_ends_the_program() {
         // The last writes may be lost, everything may be refused; what is read is whole or a fault.
         if let Ok(store) = open_at(folder.path(), &network) {
             for number in 0..=20 {
-                if let Ok(Some(id)) = store.selected(number) {
+                if let Ok(Some(Ordered { id, .. })) = store.ordered(number) {
                     store.block(&id).ok();
                     store.record(&id).ok();
                 }
@@ -177,8 +180,8 @@ fn a_damaged_row_is_a_fault() {
     });
     let store = open_at(folder.path(), &network).unwrap();
     for number in (1..=20).filter(|number| *number != 3) {
-        let id = store.selected(number).unwrap().unwrap();
+        let Ordered { id, .. } = store.ordered(number).unwrap().unwrap();
         assert!(store.block(&id).is_err(), "block {number}");
     }
-    assert!(store.selected(3).is_err());
+    assert!(store.ordered(3).is_err());
 }

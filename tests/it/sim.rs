@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use triskel::protocol::chain::params::{Network, Params};
+use triskel::protocol::chain::key::KeyPair;
+use triskel::protocol::chain::params::{Allocation, Network, Params};
+use triskel::protocol::chain::transaction::{SharedTransaction, Transfer};
+use triskel::protocol::wire::limits::MAX_GREETING_TRANSACTIONS;
 use triskel::sim::plan::Plan;
 use triskel::sim::{World, WorldConfig, simulated};
 
@@ -101,6 +104,115 @@ fn a_late_joiner_fetches_the_whole_chain() {
     world.restart(2).unwrap();
     settle(&mut world);
     assert!(world.tip(2).unwrap().number > 1_000);
+}
+
+/// A network that does not mine, in which one account owns something, and its first transfers.
+fn endowed(
+    seed: u64,
+    nodes: usize,
+    persist_us: (u64, u64),
+) -> (World, impl Fn(u64, u64) -> SharedTransaction) {
+    let keys = KeyPair::from_seed(b"somebody");
+    let mut params = simulated(Params::chain());
+    params.allocations = vec![Allocation {
+        account: keys.public(),
+        balance: 1_000_000,
+    }];
+    let network = Arc::new(Network::new(params).unwrap());
+    let id = network.id();
+    let mut config = WorldConfig::new(seed, network, nodes);
+    config.persist_us = persist_us;
+    let mut world = World::new(config).unwrap();
+    for node in 0..nodes {
+        world.mine(node, false).unwrap();
+    }
+    world.run_for(5_000).unwrap();
+    let transfer = move |nonce, fee| {
+        let sender = keys.public();
+        let transfer = Transfer {
+            sender,
+            recipient: sender,
+            amount: 1,
+            fee,
+            nonce,
+        };
+        Arc::new(transfer.sign(&id, &keys))
+    };
+    (world, transfer)
+}
+
+#[test]
+fn what_replaced_an_answered_transfer_survives_in_its_place() {
+    const PERSIST_MS: u64 = 5_000;
+    let (mut world, transfer) = endowed(6, 2, (PERSIST_MS * 1_000, PERSIST_MS * 1_000));
+    let ticket = world.submit(0, transfer(0, 1)).unwrap().unwrap();
+    world.run_for(2 * PERSIST_MS).unwrap();
+    assert!(world.answer(ticket).is_some_and(Result::is_ok));
+    // The other node passes its replacement on and is gone before it is on its disk.
+    world.submit(1, transfer(0, 10)).unwrap();
+    world.run_for(PERSIST_MS / 2).unwrap();
+    world.crash(1).unwrap();
+    world.run_for(2 * PERSIST_MS).unwrap();
+    world.crash(0).unwrap();
+    world.restart(0).unwrap();
+    assert_eq!(world.status(0).unwrap().mempool, 1);
+}
+
+#[test]
+fn an_applied_transfer_is_confirmed_when_its_block_is_durable() {
+    const PERSIST_MS: u64 = 20_000;
+    let (mut world, transfer) = endowed(7, 1, (PERSIST_MS * 1_000, PERSIST_MS * 1_000));
+    let transaction = transfer(0, 1);
+    world.submit(0, Arc::clone(&transaction)).unwrap();
+    world.mine(0, true).unwrap();
+    let id = transaction.id();
+    assert!(
+        world
+            .run_until(PERSIST_MS, |world| world.transaction(0, &id).is_some())
+            .unwrap()
+    );
+    let again = world.submit(0, transaction).unwrap().unwrap();
+    assert!(
+        world.answer(again).is_none(),
+        "its block is not on disk yet"
+    );
+    world.run_for(PERSIST_MS + 1).unwrap();
+    assert!(world.answer(again).is_some_and(Result::is_ok));
+}
+
+#[test]
+fn a_peer_hears_again_of_transfers_that_it_does_not_have() {
+    let (mut world, transfer) = endowed(8, 2, (500, 1_000));
+    // More than a greeting holds.
+    world.crash(1).unwrap();
+    let count = MAX_GREETING_TRANSACTIONS + 20;
+    for nonce in 0..count as u64 {
+        world.submit(0, transfer(nonce, 1)).unwrap();
+    }
+    world.restart(1).unwrap();
+    let all = |world: &World| world.status(1).is_some_and(|is| is.mempool == count);
+    assert!(world.run_until(24 * 3_600_000, all).unwrap());
+}
+
+#[test]
+fn a_late_joiner_finds_the_one_that_has_not_pruned() {
+    let mut params = simulated(Params::chain());
+    params.streams[0].interval_ms = 200;
+    params.streams[0].half_life_ms = 12_000;
+    params.streams[0].tune(2_000);
+    (params.merge_depth, params.finality_depth) = (20, 40);
+    let network = Arc::new(Network::new(params).unwrap());
+    let mut config = WorldConfig::new(9, network, 4);
+    // The joiner knows two that prune first; the archive is at the far end.
+    config.edges = vec![(1, 0), (2, 1), (3, 2), (3, 1), (3, 0)];
+    config.pruning = [1, 2].into();
+    let mut world = World::new(config).unwrap();
+    world.crash(3).unwrap();
+    world.run_for(100_000).unwrap();
+    let pruned = world.status(1).unwrap().tip.pruned;
+    assert!(pruned > 100, "{pruned}");
+    world.restart(3).unwrap();
+    settle(&mut world);
 }
 
 /// Random plans: `TRISKEL_SEED` runs one of them, `TRISKEL_SEEDS` that many from 1 on.

@@ -11,6 +11,7 @@ use triskel::protocol::chain::block::Block;
 use triskel::protocol::chain::digest::Accumulator;
 use triskel::protocol::chain::id::BlockId;
 use triskel::protocol::chain::ledger::{Account, Undo};
+use triskel::protocol::chain::ordering::{Colour, Ordered};
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::transaction::SharedTransaction;
 use triskel::protocol::chain::view::{Batch, Location, Record, Tip, View};
@@ -31,6 +32,8 @@ struct Pool {
 }
 
 const POOL: usize = 6;
+
+const COLOURS: [Colour; 3] = [Colour::Chain, Colour::Blue, Colour::Red];
 
 impl Pool {
     fn new() -> Self {
@@ -78,11 +81,16 @@ impl Pool {
         let record = &self.blocks[index].1;
         Tip {
             id: record.id(),
+            parents: vec![record.id()],
+            tips: vec![record.id(), self.id(0)],
             number: record.number,
             work: record.work,
+            blue_score: record.blue_score + 1,
+            streams: record.streams,
             accumulator,
             issued,
             transactions: issued / 2,
+            pruned: issued / 3,
         }
     }
 
@@ -99,7 +107,8 @@ impl Pool {
             assert_eq!(stored, wanted.map(|block| block.bytes().to_vec()));
             assert_eq!(store.undo(&id).unwrap(), memory.undo(&id).unwrap());
             let number = record.number;
-            assert_eq!(store.selected(number), memory.selected(number));
+            assert_eq!(store.ordered(number), memory.ordered(number));
+            assert_eq!(store.position(&id), memory.position(&id));
             let id = account(index);
             assert_eq!(store.account(&id), memory.account(&id));
             let id = self.transactions[index].id();
@@ -179,7 +188,10 @@ fn batch(pool: &Pool, memory: &Memory, changes: &[Change]) -> Batch {
             Change::Block(_) | Change::Invalid(..) | Change::Undo(..) => {}
             Change::Select(index, on) => {
                 let number = pool.blocks[index].1.number;
-                batch.selected.insert(number, on.then(|| pool.id(index)));
+                let (id, colour) = (pool.id(index), COLOURS[index % COLOURS.len()]);
+                let ordered = Ordered { id, colour };
+                batch.order.insert(number, on.then_some(ordered));
+                batch.positions.insert(id, on.then_some(number));
             }
             Change::Account(index, balance) => {
                 let holding = Account { balance, nonce: 0 };
@@ -257,7 +269,12 @@ async fn what_is_written_becomes_durable_and_is_read_after_reopening() {
         memory.commit(batch);
         pool.assert_holds(&store, &memory);
     }
-    assert!(memory.selected.is_empty() && memory.accounts.is_empty() && memory.undo.is_empty());
+    assert!(
+        memory.order.is_empty()
+            && memory.positions.is_empty()
+            && memory.accounts.is_empty()
+            && memory.undo.is_empty()
+    );
     store.close().unwrap();
     let refused = store.record(&pool.id(0)).unwrap_err().to_string();
     assert_eq!(refused, "the store is closed");

@@ -9,7 +9,7 @@ use triskel::protocol::chain::key::{KeyPair, verify};
 use triskel::protocol::chain::work::Target;
 
 /// The folder of public vectors, if there is one on this machine.
-fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let folder = match std::env::var_os("TRISKEL_VECTORS") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),

@@ -231,7 +231,10 @@ fn status_table(status: &Status) -> String {
         ("node", status.key.to_string()),
         ("port", status.port.to_string()),
         ("uptime", format!("{} s", status.uptime_ms / 1_000)),
-        ("blocks", tip.number.to_string()),
+        (
+            "blocks",
+            format!("{}, {} of them red", status.blocks, status.red),
+        ),
         ("tip", format!("{} (stream {})", tip.id, tip.stream)),
         ("state digest", status.state_digest.to_string()),
         ("transactions", status.transactions.to_string()),

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::chain::block::Stream;
-use crate::protocol::chain::params::{Allocation, DEFAULT_HASHRATE, Network, Params, StreamParams};
+use crate::protocol::chain::params::{
+    Allocation, DEFAULT_DELAY_MS, DEFAULT_HASHRATE, Network, Params, StreamParams,
+};
 
 use super::{ConfigError, NetworkConfig, NodeConfig, StreamConfig};
 
@@ -62,6 +64,15 @@ impl NetworkConfig {
                 None => self.refuse_changes(stream, changes)?,
             }
         }
+        set(&mut params.merge_depth, self.merge_depth);
+        set(&mut params.finality_depth, self.finality_depth);
+        if params.max_parents > 1 {
+            params.merge_blocks(self.delay_ms.unwrap_or(DEFAULT_DELAY_MS));
+        } else {
+            let unset = self.delay_ms.is_none();
+            let allowed = "nothing, for the preset chain merges no blocks";
+            ConfigError::ensure(unset, "network.delay_ms", "set", allowed.to_owned())?;
+        }
         let allocations = self.allocations.iter().map(|allocation| Allocation {
             account: allocation.account,
             balance: allocation.balance,
@@ -98,7 +109,6 @@ impl StreamConfig {
         set(&mut stream.algorithm, self.algorithm);
         set(&mut stream.reward, self.reward);
         set(&mut stream.max_transactions, self.max_transactions);
-        set(&mut stream.work_weight, self.work_weight);
         set(&mut stream.limit_bits, self.limit_bits);
     }
 }

@@ -46,6 +46,9 @@ pub(super) struct Catalogue {
     pub(super) accepted: CounterVec,
     pub(super) rejected: CounterVec,
     pub(super) tip_number: Gauge,
+    pub(super) dag_tips: Gauge,
+    pub(super) red_blocks: Gauge,
+    pub(super) pruned_number: Gauge,
     pub(super) tip_work: Gauge,
     pub(super) tip_timestamp: Gauge,
     pub(super) tip_prefix: Gauge,
@@ -123,7 +126,16 @@ impl Catalogue {
                 "Blocks not taken in, by stream and reason.",
                 &["stream", "reason"],
             ),
-            tip_number: make.gauge("tip_number", "The selected block's position in the order."),
+            tip_number: make.gauge("tip_number", "Blocks in the order, genesis left out."),
+            dag_tips: make.gauge("dag_tips", "Blocks without children."),
+            red_blocks: make.gauge(
+                "red_blocks",
+                "Blocks of the order that too many others had never seen.",
+            ),
+            pruned_number: make.gauge(
+                "pruned_number",
+                "Bodies of blocks up to this number are dropped; 0 if all are kept.",
+            ),
             tip_work: make.gauge("tip_work", "Expected hashes of the selected chain."),
             tip_timestamp: make.gauge(
                 "tip_timestamp_seconds",
@@ -149,11 +161,11 @@ impl Catalogue {
             ),
             reorganisations: make.counter(
                 "reorganisations_total",
-                "Changes of the tip that undid a block.",
+                "Changes by which more blocks left the selected chain than are parallel anyway.",
             ),
             reorganisation_depth: make.histogram(
                 "reorganisation_depth_blocks",
-                "Blocks undone by a reorganisation.",
+                "Blocks that left the selected chain by a reorganisation.",
                 &DEPTHS,
             ),
             propagation: make.histograms(
@@ -222,7 +234,7 @@ impl Catalogue {
             for origin in ["relayed", "synced"] {
                 self.accepted.with_label_values(&[stream, origin]);
             }
-            for reason in ["orphan", "early", "header", "state_digest"] {
+            for reason in ["orphan", "early", "final", "header", "state_digest"] {
                 self.rejected.with_label_values(&[stream, reason]);
             }
         }

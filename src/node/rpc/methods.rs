@@ -10,6 +10,7 @@ use super::Refusal;
 use crate::node::control::{Control, Order};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::BlockId;
+use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction};
 use crate::protocol::chain::view::{Fault, Location, Record, View};
 use crate::protocol::machine::io::{Command, Direction};
@@ -135,7 +136,10 @@ async fn status(control: &Control) -> Answer<rpc::Status> {
         balance,
         port: control.listening.port(),
         uptime_ms: control.started.elapsed().as_millis() as u64,
-        tip: header(&snapshot.record),
+        blocks: snapshot.tip.number,
+        red: snapshot.tip.red(),
+        tip: header(&snapshot.record, snapshot.record.number),
+        parents: snapshot.tip.parents.clone(),
         state_digest: snapshot.tip.accumulator.digest(),
         issued: snapshot.tip.issued,
         transactions: snapshot.tip.transactions,
@@ -147,14 +151,15 @@ async fn status(control: &Control) -> Answer<rpc::Status> {
         hashrate: snapshot.hashrate.iter().map(by_name).collect(),
         mined: snapshot.mined.iter().map(by_name).collect(),
         sync_remaining: snapshot.sync_remaining,
+        pruned: snapshot.tip.pruned,
     })
 }
 
-fn header(record: &Record) -> rpc::Header {
+fn header(record: &Record, number: u64) -> rpc::Header {
     let header = record.heading.header();
     rpc::Header {
         id: record.id(),
-        number: record.number,
+        number,
         stream: header.stream.to_string(),
         parents: record.heading.parents().to_vec(),
         timestamp_ms: header.timestamp_ms,
@@ -185,21 +190,22 @@ async fn block(control: &Control, method: rpc::GetBlock) -> Answer<rpc::Block> {
     let find = |view: &dyn View| -> Result<Option<rpc::Block>, Fault> {
         let id = match (id, number) {
             (Some(id), None) => Some(id),
-            (None, Some(number)) => view.selected(number)?,
+            (None, Some(number)) => view.ordered(number)?.map(|ordered| ordered.id),
             _ => return Ok(None),
         };
         let Some(id) = id else { return Ok(None) };
         let Some(record) = view.record(&id)? else {
             return Ok(None);
         };
-        let block = view
-            .block(&id)?
-            .ok_or_else(|| Fault::missing("block", id))?;
+        let Some(block) = view.block(&id)? else {
+            return Ok(None);
+        };
         let stream = control.network.stream(record.stream());
         let transactions = block.body().transactions.iter();
+        let position = view.position(&id)?;
         Ok(Some(rpc::Block {
-            header: header(&record),
-            selected: view.selected(record.number)? == Some(id),
+            header: header(&record, position.unwrap_or(record.number)),
+            selected: position.is_some(),
             miner: control.network.address(&block.body().miner),
             reward: stream.map_or(0, |stream| stream.params.reward),
             size: block.bytes().len() as u64,
@@ -229,13 +235,13 @@ async fn headers(control: &Control, method: rpc::GetHeaders) -> Answer<Vec<rpc::
     let collect = move || -> Result<Vec<rpc::Header>, Fault> {
         let mut headers = Vec::new();
         for number in (method.from..=u64::MAX).take(method.count as usize) {
-            let Some(id) = store.selected(number)? else {
+            let Some(Ordered { id, .. }) = store.ordered(number)? else {
                 break;
             };
             let record = store
                 .record(&id)?
                 .ok_or_else(|| Fault::missing("record of block", id))?;
-            headers.push(header(&record));
+            headers.push(header(&record, number));
         }
         Ok(headers)
     };
@@ -254,14 +260,14 @@ async fn transaction(control: &Control, method: rpc::GetTransaction) -> Answer<r
             return Ok(None);
         };
         // A reorganisation may come between two looks; then the transaction waits again.
-        let (Some(body), Some(record)) = (view.block(&block)?, view.record(&block)?) else {
+        let (Some(body), Some(number)) = (view.block(&block)?, view.position(&block)?) else {
             return Ok(None);
         };
         let transaction = body.body().transactions.get(index as usize);
         let transaction = transaction.ok_or_else(|| Fault::missing("transaction", id))?;
         let applied = rpc::Applied {
             block,
-            number: record.number,
+            number,
             index,
         };
         Ok(Some((Arc::clone(transaction), applied)))

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `m` and a name | format version, network id, tip |
 //! | `h` and a block's id | its place |
-//! | `b`, a body's number, a chunk's number | a chunk of the block's canonical bytes |
+//! | `b`, a body's number, a chunk's number | a chunk of the block's canonical bytes, until that is pruned |
 //! | `u`, a body's number, a chunk's number | a chunk of what undoing the block needs |
-//! | `n` and a number | the selected block of that number |
+//! | `n` and a number | the block at that position of the order, and its colour |
+//! | `o` and a block's id | its position in the order |
 //! | `a` and an account | what it holds |
 //! | `t` and a transaction's id | where it was applied |
 //! | `p` and a transaction's id | a submission that waits |
@@ -16,11 +17,11 @@ use bincode::{Decode, Encode};
 use crate::protocol::chain::block::{HEADER_BYTES, Heading};
 use crate::protocol::chain::digest::{ACCUMULATOR_BYTES, Accumulator};
 use crate::protocol::chain::id::BlockId;
-use crate::protocol::chain::view::{Fault, Progress, Record, Tip};
+use crate::protocol::chain::view::{Fault, Merged, Progress, Record, Tip};
 use crate::protocol::chain::work::Work;
 
 /// The format that this program reads and writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
 pub(super) const NETWORK_KEY: &[u8] = b"mnetwork";
@@ -37,7 +38,7 @@ pub(super) fn named(kind: u8, name: &[u8; 32]) -> [u8; 33] {
     key
 }
 
-/// The key of a selected number, or the prefix of a body's chunks. Big-endian, so that keys sort as numbers do.
+/// The key of a position, or the prefix of a body's chunks. Big-endian, so that keys sort as numbers do.
 pub(super) fn numbered(kind: u8, number: u64) -> [u8; 9] {
     let mut key = [kind; 9];
     key[1..].copy_from_slice(&number.to_be_bytes());
@@ -58,8 +59,12 @@ pub(super) struct RecordRow {
     heading: Vec<u8>,
     selected_parent: BlockId,
     number: u64,
+    blue_score: u64,
+    own_work: Work,
     work: Work,
     streams: [Progress; 3],
+    merged: Vec<Merged>,
+    anticones: Vec<(BlockId, u16)>,
     invalid: bool,
     pub(super) body: u64,
 }
@@ -70,8 +75,12 @@ impl RecordRow {
             heading: record.heading.to_bytes(),
             selected_parent: record.selected_parent,
             number: record.number,
+            blue_score: record.blue_score,
+            own_work: record.own_work,
             work: record.work,
             streams: record.streams,
+            merged: record.merged.clone(),
+            anticones: record.anticones.clone(),
             invalid: record.invalid,
             body,
         }
@@ -88,8 +97,12 @@ impl RecordRow {
                 .map_err(|error| Fault(format!("a stored header is damaged: {error}")))?,
             selected_parent: self.selected_parent,
             number: self.number,
+            blue_score: self.blue_score,
+            own_work: self.own_work,
             work: self.work,
             streams: self.streams,
+            merged: self.merged,
+            anticones: self.anticones,
             invalid: self.invalid,
         })
     }
@@ -99,22 +112,32 @@ impl RecordRow {
 #[derive(Encode, Decode)]
 pub(super) struct TipRow {
     id: BlockId,
+    parents: Vec<BlockId>,
+    tips: Vec<BlockId>,
     number: u64,
     work: Work,
+    blue_score: u64,
+    streams: [Progress; 3],
     accumulator: Vec<u8>,
     issued: u64,
     transactions: u64,
+    pruned: u64,
 }
 
 impl TipRow {
     pub(super) fn new(tip: &Tip) -> Self {
         Self {
             id: tip.id,
+            parents: tip.parents.clone(),
+            tips: tip.tips.clone(),
             number: tip.number,
             work: tip.work,
+            blue_score: tip.blue_score,
+            streams: tip.streams,
             accumulator: tip.accumulator.to_bytes().to_vec(),
             issued: tip.issued,
             transactions: tip.transactions,
+            pruned: tip.pruned,
         }
     }
 
@@ -124,11 +147,16 @@ impl TipRow {
             .map_err(|_| Fault("the stored tip is damaged: its digest has no lanes".into()))?;
         Ok(Tip {
             id: self.id,
+            parents: self.parents,
+            tips: self.tips,
             number: self.number,
             work: self.work,
+            blue_score: self.blue_score,
+            streams: self.streams,
             accumulator: Accumulator::from_bytes(&lanes),
             issued: self.issued,
             transactions: self.transactions,
+            pruned: self.pruned,
         })
     }
 }

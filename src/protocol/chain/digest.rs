@@ -4,6 +4,7 @@
 //! 2019: 1,024 lanes of 16 bits, each element stretched by an extendable-output function (here BLAKE3), lanes added modulo 2^16.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,15 +16,33 @@ const LANES: usize = 1_024;
 /// The number of bytes of an accumulator.
 pub const ACCUMULATOR_BYTES: usize = 2 * LANES;
 
-/// The multiset hash of all accounts. Adding and removing commute and cancel.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Accumulator(Box<[u16; LANES]>);
+/// The multiset hash of all accounts. Adding and removing commute and cancel. A clone costs nothing until it is changed, and the
+/// digest is computed once.
+#[derive(Clone, Default)]
+pub struct Accumulator(Arc<Sum>);
 
-impl Default for Accumulator {
+#[derive(Clone)]
+struct Sum {
+    lanes: [u16; LANES],
+    digest: OnceLock<StateDigest>,
+}
+
+impl Default for Sum {
     fn default() -> Self {
-        Self(Box::new([0; LANES]))
+        Self {
+            lanes: [0; LANES],
+            digest: OnceLock::new(),
+        }
     }
 }
+
+impl PartialEq for Accumulator {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.lanes == other.0.lanes
+    }
+}
+
+impl Eq for Accumulator {}
 
 impl fmt::Debug for Accumulator {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,20 +72,23 @@ impl Accumulator {
             .update(&account.nonce.to_le_bytes());
         let mut element = [0; ACCUMULATOR_BYTES];
         hasher.finalize_xof().fill(&mut element);
-        for (lane, bytes) in self.0.iter_mut().zip(element.chunks_exact(2)) {
+        let sum = Arc::make_mut(&mut self.0);
+        sum.digest = OnceLock::new();
+        for (lane, bytes) in sum.lanes.iter_mut().zip(element.chunks_exact(2)) {
             *lane = operation(*lane, u16::from_le_bytes([bytes[0], bytes[1]]));
         }
     }
 
     /// The 32 bytes that a header commits to.
     pub fn digest(&self) -> StateDigest {
-        StateDigest(Sha256::digest(self.to_bytes()).into())
+        let digest = || StateDigest(Sha256::digest(self.to_bytes()).into());
+        *self.0.digest.get_or_init(digest)
     }
 
     /// The lanes, little-endian.
     pub fn to_bytes(&self) -> [u8; ACCUMULATOR_BYTES] {
         let mut bytes = [0; ACCUMULATOR_BYTES];
-        for (slot, lane) in bytes.chunks_exact_mut(2).zip(self.0.iter()) {
+        for (slot, lane) in bytes.chunks_exact_mut(2).zip(&self.0.lanes) {
             slot.copy_from_slice(&lane.to_le_bytes());
         }
         bytes
@@ -74,10 +96,10 @@ impl Accumulator {
 
     /// The accumulator whose lanes are `bytes`.
     pub fn from_bytes(bytes: &[u8; ACCUMULATOR_BYTES]) -> Self {
-        let mut accumulator = Self::default();
-        for (lane, slot) in accumulator.0.iter_mut().zip(bytes.chunks_exact(2)) {
+        let mut sum = Sum::default();
+        for (lane, slot) in sum.lanes.iter_mut().zip(bytes.chunks_exact(2)) {
             *lane = u16::from_le_bytes([slot[0], slot[1]]);
         }
-        accumulator
+        Self(Arc::new(sum))
     }
 }

@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 
 use super::block::Block;
 use super::id::AccountId;
+use super::ordering::Colour;
 use super::params::Network;
 use super::transaction::Transfer;
 use super::view::{Fault, Location, Overlay, Tip, View};
@@ -32,6 +33,9 @@ impl Account {
     }
 }
 
+/// The account that holds the fees of red blocks. No key signs for it: zero is the x-coordinate of no point of secp256k1.
+pub const POT: AccountId = AccountId([0; 32]);
+
 /// What a block changed: enough to take it back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Undo {
@@ -52,13 +56,16 @@ impl Undo {
 
 /// Applies `block` to the state that `tip` describes, which becomes the state after the block.
 ///
-/// Transactions are applied in order; one that the accounts do not allow is skipped, in every node alike. The miner receives the
-/// stream's reward and the fees of what was applied. The reward ends where issued units would pass 64 bits, so balances cannot.
+/// Transactions are applied in order; one that the accounts do not allow is skipped, in every node alike. The miner of a blue block
+/// receives the stream's reward and the fees of what was applied. A red block is rewarded nothing, and its fees go into the
+/// [`POT`], which the miner of the next block of the selected chain receives: so keeping a block back until it is red does not
+/// pay, and merging it does. The reward ends where issued units would pass 64 bits, so balances cannot.
 pub fn apply(
     network: &Network,
     overlay: &mut Overlay<'_>,
     tip: &mut Tip,
     block: &Block,
+    colour: Colour,
 ) -> Result<(), Fault> {
     let mut accounts = Changes {
         before: BTreeMap::new(),
@@ -89,10 +96,19 @@ pub fn apply(
     }
     let stream = network.stream(block.header().stream);
     let reward = stream
+        .filter(|_| colour != Colour::Red)
         .map_or(0, |stream| stream.params.reward)
         .min(u64::MAX - tip.issued);
-    if reward + fees > 0 {
-        accounts.get(overlay, &block.body().miner)?.balance += reward + fees;
+    let (recipient, income) = match colour {
+        Colour::Red => (POT, fees),
+        Colour::Blue => (block.body().miner, reward + fees),
+        Colour::Chain => {
+            let pot = std::mem::take(&mut accounts.get(overlay, &POT)?.balance);
+            (block.body().miner, reward + fees + pot)
+        }
+    };
+    if income > 0 {
+        accounts.get(overlay, &recipient)?.balance += income;
     }
     tip.issued += reward;
     tip.transactions += applied.iter().filter(|applied| **applied).count() as u64;

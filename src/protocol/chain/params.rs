@@ -10,6 +10,8 @@ use super::difficulty::Schedule;
 use super::digest::Accumulator;
 use super::id::{AccountId, BlockId};
 use super::ledger::Account;
+use super::ordering::dag::Limits;
+use super::ordering::{MAX_K, k_for};
 use super::transaction::UNITS_PER_COIN;
 use super::work::{BitsError, Target};
 
@@ -44,8 +46,6 @@ pub struct StreamParams {
     pub reward: u64,
     /// The most transactions in one block.
     pub max_transactions: u32,
-    /// How often a block's work counts in fork choice. At least 1.
-    pub work_weight: u32,
 }
 
 /// An account that genesis endows.
@@ -66,8 +66,14 @@ pub struct Params {
     pub address_prefix: String,
     /// The most parents of a block; 1 makes the DAG a chain.
     pub max_parents: u8,
-    /// GHOSTDAG's k: how many blocks in a block's anticone are taken as honest. 0 for a chain.
+    /// GHOSTDAG's k: how many blue blocks a blue block may have in its anticone. 0 for a chain.
     pub k: u16,
+    /// The most blocks that one block merges. 0 for a chain.
+    pub merge_limit: u16,
+    /// How far back, in blue blocks, a merged block may go.
+    pub merge_depth: u32,
+    /// How far back, in blue blocks, the selected chain may change.
+    pub finality_depth: u32,
     /// How far a timestamp may lie ahead of a node's clock, in milliseconds.
     pub max_future_ms: u64,
     /// One to three streams: A, B, C.
@@ -86,7 +92,7 @@ impl Params {
     /// One stream of one-parent blocks, a second apart.
     pub fn chain() -> Self {
         let stream = StreamParams::new(Algorithm::Sha256d, 1_000, 60, 50, 10_000);
-        Self::preset("chain", vec![stream])
+        Self::preset("chain", 10_000, vec![stream])
     }
 
     /// TriStream: A every 10 s, B every second, C every 100 ms.
@@ -96,30 +102,56 @@ impl Params {
             StreamParams::new(Algorithm::Blake3, 1_000, 40, 25, 5_000),
             StreamParams::new(Algorithm::Sha3, 100, 60, 0, 1_000),
         ];
-        Self::preset("tri", streams)
+        let mut params = Self::preset("tri", 2_000, streams);
+        params.merge_blocks(DEFAULT_DELAY_MS);
+        params
     }
 
-    fn preset(name: &str, streams: Vec<StreamParams>) -> Self {
+    fn preset(name: &str, max_future_ms: u64, streams: Vec<StreamParams>) -> Self {
         Self {
             name: name.to_owned(),
             address_prefix: "tsk".to_owned(),
             max_parents: 1,
             k: 0,
-            max_future_ms: 10_000,
+            merge_limit: 0,
+            merge_depth: 3_600,
+            finality_depth: 10_800,
+            max_future_ms,
             streams,
             allocations: Vec::new(),
         }
     }
 
+    /// Blocks of all streams per second.
+    pub fn blocks_per_second(&self) -> f64 {
+        let rates = self
+            .streams
+            .iter()
+            .map(|stream| 1_000.0 / stream.interval_ms as f64);
+        rates.sum()
+    }
+
+    /// Makes this a network that merges parallel blocks, of which a block reaches every node within `delay_ms`.
+    ///
+    /// The limits are those of Kaspa: half of k parents, at least 10; twice k merged blocks, at least 180.
+    pub fn merge_blocks(&mut self, delay_ms: u64) {
+        self.k = k_for(self.blocks_per_second(), delay_ms);
+        self.max_parents = (self.k / 2).clamp(10, MAX_PARENTS as u16) as u8;
+        self.merge_limit = (2 * self.k).clamp(180, 512);
+    }
+
     /// The canonical bytes, which genesis commits to.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = 1u16.to_le_bytes().to_vec();
+        let mut bytes = 2u16.to_le_bytes().to_vec();
         for text in [&self.name, &self.address_prefix] {
             bytes.push(text.len() as u8);
             bytes.extend_from_slice(text.as_bytes());
         }
         bytes.push(self.max_parents);
         bytes.extend(self.k.to_le_bytes());
+        bytes.extend(self.merge_limit.to_le_bytes());
+        bytes.extend(self.merge_depth.to_le_bytes());
+        bytes.extend(self.finality_depth.to_le_bytes());
         bytes.extend(self.max_future_ms.to_le_bytes());
         bytes.push(self.streams.len() as u8);
         for stream in &self.streams {
@@ -130,7 +162,6 @@ impl Params {
             bytes.extend(stream.limit_bits.to_le_bytes());
             bytes.extend(stream.reward.to_le_bytes());
             bytes.extend(stream.max_transactions.to_le_bytes());
-            bytes.extend(stream.work_weight.to_le_bytes());
         }
         bytes.extend((self.allocations.len() as u32).to_le_bytes());
         for allocation in &self.allocations {
@@ -140,6 +171,9 @@ impl Params {
         bytes
     }
 }
+
+/// The delay within which a block is taken to reach every node, unless a network says otherwise: three hops around the world.
+pub const DEFAULT_DELAY_MS: u64 = 500;
 
 impl StreamParams {
     /// A stream tuned to one node of [`DEFAULT_HASHRATE`]; the half-life is `half_life_blocks` intervals.
@@ -158,7 +192,6 @@ impl StreamParams {
             limit_bits: EASIEST_BITS,
             reward: reward_coins * UNITS_PER_COIN,
             max_transactions,
-            work_weight: 1,
         };
         stream.tune(DEFAULT_HASHRATE);
         stream
@@ -273,6 +306,17 @@ impl Network {
         &self.genesis
     }
 
+    /// What the ordering of blocks keeps to.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            k: self.params.k,
+            max_parents: self.params.max_parents.into(),
+            merge_limit: self.params.merge_limit.into(),
+            merge_depth: self.params.merge_depth.into(),
+            finality_depth: self.params.finality_depth.into(),
+        }
+    }
+
     /// The id of genesis, which names the network.
     pub fn id(&self) -> BlockId {
         self.genesis.id()
@@ -349,11 +393,32 @@ fn check(params: &Params) -> Result<(), ParamsError> {
         parents,
         "1 to 16",
     )?;
+    let k = params.k;
+    let allowed = "0 where max_parents is 1, else 0 to 1000";
+    ensure(k <= MAX_K && (parents > 1 || k == 0), "k", k, allowed)?;
+    let limit = params.merge_limit;
+    let allowed = "0 where max_parents is 1, else max_parents to 512";
+    let range = if parents == 1 {
+        0..=0
+    } else {
+        parents as u16..=512
+    };
+    ensure(range.contains(&limit), "merge_limit", limit, allowed)?;
+    // Blue blocks need no check of their depth as long as an anticone of k cannot reach so far.
+    let depth = params.merge_depth;
     ensure(
-        params.max_parents > 1 || params.k == 0,
-        "k",
-        params.k,
-        "0 where max_parents is 1",
+        depth > 2 * u32::from(k),
+        "merge_depth",
+        depth,
+        "more than twice k",
+    )?;
+    let finality = params.finality_depth;
+    let allowed = "merge_depth to a million";
+    ensure(
+        (depth..=1_000_000).contains(&finality),
+        "finality_depth",
+        finality,
+        allowed,
     )?;
     let streams = params.streams.len();
     ensure(
@@ -383,12 +448,6 @@ fn check(params: &Params) -> Result<(), ParamsError> {
         let transactions = stream.max_transactions;
         let fits = transactions as usize <= MAX_TRANSACTIONS;
         ensure(fits, "max_transactions", transactions, "0 to 10000")?;
-        ensure(
-            stream.work_weight > 0,
-            "work_weight",
-            stream.work_weight,
-            "at least 1",
-        )?;
     }
     let ascending = params
         .allocations

@@ -2,21 +2,25 @@
 
 use super::block::{Heading, Stream};
 use super::id::BlockId;
+use super::ordering::colouring::{Colouring, MergeError};
+use super::ordering::dag::{Dag, Entry, Index};
 use super::params::Network;
-use super::view::{Progress, Record};
+use super::view::{Merged, Progress, Record};
 use super::work::{Target, Work};
 
-/// Why a header cannot follow its parent. Every one of these is provable from the header and its past alone.
+/// Why a header cannot follow its parents. Every one of these is provable from the header and its past alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Time does not advance.
-    #[error("block {id}: its timestamp {timestamp_ms} is not after its parent's, {parent_ms}")]
+    #[error(
+        "block {id}: its timestamp {timestamp_ms} is not after its selected parent's, {parent_ms}"
+    )]
     NotAfterParent {
         /// The block.
         id: BlockId,
         /// What it says.
         timestamp_ms: u64,
-        /// What its parent says.
+        /// What its selected parent says.
         parent_ms: u64,
     },
     /// The target is not the one that ASERT gives.
@@ -29,9 +33,14 @@ pub enum HeaderError {
         /// What follows from its past.
         wanted: u32,
     },
-    /// An ancestor was found invalid.
-    #[error("block {0} descends from an invalid block")]
-    InvalidAncestor(BlockId),
+    /// Its parents do not go together.
+    #[error("block {id}: {error}")]
+    Merge {
+        /// The block.
+        id: BlockId,
+        /// Why.
+        error: MergeError,
+    },
 }
 
 /// A gap between two blocks counts in ASERT for at most this many half-lives.
@@ -40,10 +49,10 @@ pub enum HeaderError {
 /// Four half-lives make the next block 16 times easier, and 20 intervals or more fit in: hash rate that fell is still seen.
 pub const MAX_GAP_HALF_LIVES: u64 = 4;
 
-/// The target of the next block of `stream` upon `parent`.
-pub fn next_target(network: &Network, parent: &Record, stream: Stream) -> Option<Target> {
+/// The target of the next block of `stream`, when the streams have come so far in its past.
+pub fn next_target(network: &Network, past: &[Progress; 3], stream: Stream) -> Option<Target> {
     let schedule = &network.stream(stream)?.schedule;
-    let progress = parent.streams[stream.index()];
+    let progress = past[stream.index()];
     Some(schedule.target(progress.elapsed_ms.into(), progress.blocks.into()))
 }
 
@@ -54,63 +63,141 @@ pub fn genesis_record(network: &Network) -> Record {
         heading: genesis.heading().clone(),
         selected_parent: genesis.id(),
         number: 0,
+        blue_score: 0,
+        own_work: Work::ZERO,
         work: Work::ZERO,
         streams: Default::default(),
+        merged: Vec::new(),
+        anticones: Vec::new(),
         invalid: false,
     }
 }
 
-/// Checks a header against its selected parent and finds its place.
-pub fn place(network: &Network, parent: &Record, heading: &Heading) -> Result<Record, HeaderError> {
+/// Checks a header against its past and finds its place.
+pub fn place(
+    network: &Network,
+    dag: &Dag,
+    heading: &Heading,
+    parents: Vec<Index>,
+) -> Result<Entry, HeaderError> {
     let (id, header) = (heading.id(), heading.header());
-    if parent.invalid {
-        return Err(HeaderError::InvalidAncestor(id));
-    }
-    if header.timestamp_ms <= parent.timestamp_ms() {
-        let (timestamp_ms, parent_ms) = (header.timestamp_ms, parent.timestamp_ms());
+    let colouring = dag
+        .colour(&parents)
+        .map_err(|error| HeaderError::Merge { id, error })?;
+    let parent = colouring.selected_parent;
+    let (timestamp_ms, parent_ms) = (header.timestamp_ms, dag.timestamp_ms(parent));
+    if timestamp_ms <= parent_ms {
         return Err(HeaderError::NotAfterParent {
             id,
             timestamp_ms,
             parent_ms,
         });
     }
-    let target = next_target(network, parent, header.stream)
+    let target = next_target(network, &colouring.streams, header.stream)
         .expect("the stream was checked with the header's work");
     if header.bits != target.to_bits() {
-        return Err(HeaderError::Bits {
-            id,
-            bits: header.bits,
-            wanted: target.to_bits(),
-        });
+        let (bits, wanted) = (header.bits, target.to_bits());
+        return Err(HeaderError::Bits { id, bits, wanted });
     }
-    Ok(Record {
-        heading: heading.clone(),
-        selected_parent: parent.id(),
-        number: parent.number + 1,
-        work: parent.work + block_work(network, heading),
-        streams: progress(network, parent, heading),
-        invalid: false,
+    Ok(Entry {
+        id,
+        stream: header.stream,
+        timestamp_ms,
+        parents,
+        own_work: block_work(network, &colouring.streams, header.stream),
+        streams: progress(network, dag, &colouring, heading),
+        invalid: dag.is_invalid(parent),
+        colouring,
     })
 }
 
-/// What a block counts toward fork choice: the expected hashes of its target, times its stream's weight.
-fn block_work(network: &Network, heading: &Heading) -> Work {
-    let header = heading.header();
-    let weight = network
-        .stream(header.stream)
-        .map_or(1, |stream| stream.params.work_weight);
-    Target::from_bits(header.bits).map_or(Work::ZERO, |target| target.work().weighted(weight))
+/// What is stored of a block's place.
+pub fn record(dag: &Dag, heading: &Heading, entry: &Entry) -> Record {
+    let colouring = &entry.colouring;
+    let merged = colouring.merged.iter().map(|(merged, blue)| Merged {
+        id: dag.id(*merged),
+        blue: *blue,
+    });
+    let anticones = colouring
+        .anticones
+        .iter()
+        .map(|(blue, size)| (dag.id(*blue), *size));
+    Record {
+        heading: heading.clone(),
+        selected_parent: dag.id(colouring.selected_parent),
+        number: colouring.past,
+        blue_score: colouring.blue_score,
+        own_work: entry.own_work,
+        work: colouring.work + entry.own_work,
+        streams: entry.streams,
+        merged: merged.collect(),
+        anticones: anticones.collect(),
+        invalid: entry.invalid,
+    }
 }
 
-fn progress(network: &Network, parent: &Record, heading: &Heading) -> [Progress; 3] {
-    let header = heading.header();
+/// The place of a stored block. What is forgotten is left out: everything that is left has it in its past.
+pub fn stored_place(dag: &Dag, record: &Record) -> Entry {
+    let find = |id: &BlockId| dag.index(id);
+    let merged = record
+        .merged
+        .iter()
+        .filter_map(|merged| Some((find(&merged.id)?, merged.blue)));
+    let anticones = record
+        .anticones
+        .iter()
+        .filter_map(|(id, size)| Some((find(id)?, *size)));
+    Entry {
+        id: record.id(),
+        stream: record.stream(),
+        timestamp_ms: record.timestamp_ms(),
+        parents: record.heading.parents().iter().filter_map(find).collect(),
+        own_work: record.own_work,
+        streams: record.streams,
+        invalid: record.invalid,
+        colouring: Colouring {
+            selected_parent: find(&record.selected_parent).unwrap_or_else(|| dag.next()),
+            merged: merged.collect(),
+            anticones: anticones.collect(),
+            blue_score: record.blue_score,
+            work: record.work - record.own_work,
+            past: record.number,
+            streams: record.streams,
+        },
+    }
+}
+
+/// What a block counts toward fork choice: the geometric mean of what one block of each stream takes at its place, times the
+/// interval of its own stream.
+///
+/// So in each second all streams count alike, however many blocks they make and however cheap their hashes are; and whoever has all
+/// of one stream's hash rate has a third of the work. With one stream this is the work of the block, times a constant. The mean is
+/// DigiByte's answer to the same question (its `GetGeometricMeanPrevWork`).
+pub fn block_work(network: &Network, past: &[Progress; 3], stream: Stream) -> Work {
+    let targets: Vec<_> = network
+        .streams()
+        .filter_map(|(stream, _)| next_target(network, past, stream))
+        .collect();
+    let interval_ms = network
+        .stream(stream)
+        .map_or(1, |stream| stream.params.interval_ms);
+    Work::geometric_mean(targets.into_iter().map(Target::work), interval_ms)
+}
+
+fn progress(
+    network: &Network,
+    dag: &Dag,
+    colouring: &Colouring,
+    heading: &Heading,
+) -> [Progress; 3] {
+    let (header, parent) = (heading.header(), colouring.selected_parent);
     // Genesis has no date: the schedule of every stream starts with the first block after it.
-    let gap_ms = if parent.number == 0 {
+    let gap_ms = if dag.past(parent) == 0 {
         0
     } else {
-        header.timestamp_ms - parent.timestamp_ms()
+        header.timestamp_ms - dag.timestamp_ms(parent)
     };
-    let mut streams = parent.streams;
+    let mut streams = colouring.streams;
     for (stream, rules) in network.streams() {
         let progress = &mut streams[stream.index()];
         let counted_ms = gap_ms.min(MAX_GAP_HALF_LIVES * rules.params.half_life_ms);

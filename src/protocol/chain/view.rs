@@ -3,7 +3,7 @@
 //! Reading goes through [`View`], writing through a [`Batch`] that a driver makes durable as a whole. An [`Overlay`] is a view of
 //! what would be if its batch were written, so that a decision over several blocks reads its own changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
@@ -12,6 +12,7 @@ use super::block::{Block, Heading, Stream};
 use super::digest::Accumulator;
 use super::id::{AccountId, BlockId, TransactionId};
 use super::ledger::{Account, Undo};
+use super::ordering::Ordered;
 use super::transaction::SharedTransaction;
 use super::work::Work;
 
@@ -43,14 +44,31 @@ pub struct Record {
     pub heading: Heading,
     /// Which of the parents the block continues. Genesis names itself.
     pub selected_parent: BlockId,
-    /// The position in the order; genesis is 0.
+    /// Blocks in the past. In the selected chain this is the position in the order; genesis is 0.
     pub number: u64,
-    /// The work of the block and of everything in its past.
+    /// Blue blocks in the past.
+    pub blue_score: u64,
+    /// What the block itself counts.
+    pub own_work: Work,
+    /// The work of the block and of all blue blocks in its past.
     pub work: Work,
     /// Per stream, in order.
     pub streams: [Progress; 3],
-    /// Found wrong when it was executed: neither it nor a descendant is ever selected.
+    /// The merge set, in order.
+    pub merged: Vec<Merged>,
+    /// How many blue blocks are in the anticone of a blue one, where this block has changed that.
+    pub anticones: Vec<(BlockId, u16)>,
+    /// Found wrong when it was executed: neither it nor a block that continues it is ever selected.
     pub invalid: bool,
+}
+
+/// A block in a merge set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Merged {
+    /// The block.
+    pub id: BlockId,
+    /// Whether it is blue.
+    pub blue: bool,
 }
 
 impl Record {
@@ -70,21 +88,38 @@ impl Record {
     }
 }
 
-/// The block that the node takes for the best, and the state after it.
+/// The end of the order, and the state there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tip {
-    /// The block.
+    /// The youngest block of the selected chain.
     pub id: BlockId,
-    /// Its position in the order.
+    /// What the next block names as parents: that one and whatever is merged with it, ascending.
+    pub parents: Vec<BlockId>,
+    /// All blocks without children.
+    pub tips: Vec<BlockId>,
+    /// The last position in the order, which is how many blocks are ordered beside genesis.
     pub number: u64,
-    /// Its total work.
+    /// The work of the youngest block of the selected chain and of all blue blocks in its past.
     pub work: Work,
-    /// The hash of all accounts after it.
+    /// How many of the blocks in the order are blue, genesis included.
+    pub blue_score: u64,
+    /// How far the streams have come.
+    pub streams: [Progress; 3],
+    /// The hash of all accounts.
     pub accumulator: Accumulator,
-    /// Units issued by genesis and rewards up to it.
+    /// Units issued by genesis and rewards.
     pub issued: u64,
-    /// Transactions applied up to it.
+    /// Transactions applied.
     pub transactions: u64,
+    /// The bodies of blocks up to this position are dropped; 0 if all are kept.
+    pub pruned: u64,
+}
+
+impl Tip {
+    /// How many of the blocks in the order are red.
+    pub fn red(&self) -> u64 {
+        (self.number + 1).saturating_sub(self.blue_score)
+    }
 }
 
 /// Where a transaction was applied.
@@ -100,10 +135,12 @@ pub struct Location {
 pub trait View {
     /// A block's place, for every block that was ever accepted, genesis included.
     fn record(&self, id: &BlockId) -> Result<Option<Arc<Record>>, Fault>;
-    /// A whole block.
+    /// A whole block; `None` if it was never accepted, or its body is dropped.
     fn block(&self, id: &BlockId) -> Result<Option<Arc<Block>>, Fault>;
-    /// The block at a position of the selected order.
-    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault>;
+    /// The block at a position of the order, and its colour.
+    fn ordered(&self, number: u64) -> Result<Option<Ordered>, Fault>;
+    /// The position of a block in the order.
+    fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault>;
     /// An account after the tip; empty if it never was touched.
     fn account(&self, id: &AccountId) -> Result<Account, Fault>;
     /// What undoing a selected block needs.
@@ -123,14 +160,18 @@ pub struct Batch {
     pub blocks: BTreeMap<BlockId, Arc<Block>>,
     /// Places of blocks.
     pub records: BTreeMap<BlockId, Arc<Record>>,
-    /// The selected order.
-    pub selected: BTreeMap<u64, Option<BlockId>>,
+    /// The order.
+    pub order: BTreeMap<u64, Option<Ordered>>,
+    /// The positions of blocks in it.
+    pub positions: BTreeMap<BlockId, Option<u64>>,
     /// Accounts after the tip; an empty account is removed.
     pub accounts: BTreeMap<AccountId, Account>,
     /// Undo data of selected blocks.
     pub undo: BTreeMap<BlockId, Option<Undo>>,
     /// Where transactions were applied.
     pub transactions: BTreeMap<TransactionId, Option<Location>>,
+    /// Blocks whose bodies and undo data are dropped.
+    pub pruned: BTreeSet<BlockId>,
     /// Own submissions not applied yet.
     pub pending: BTreeMap<TransactionId, Option<SharedTransaction>>,
     /// The new tip.
@@ -142,10 +183,12 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
             && self.records.is_empty()
-            && self.selected.is_empty()
+            && self.order.is_empty()
+            && self.positions.is_empty()
             && self.accounts.is_empty()
             && self.undo.is_empty()
             && self.transactions.is_empty()
+            && self.pruned.is_empty()
             && self.pending.is_empty()
             && self.tip.is_none()
     }
@@ -154,10 +197,12 @@ impl Batch {
     pub fn merge(&mut self, mut later: Self) {
         self.blocks.append(&mut later.blocks);
         self.records.append(&mut later.records);
-        self.selected.append(&mut later.selected);
+        self.order.append(&mut later.order);
+        self.positions.append(&mut later.positions);
         self.accounts.append(&mut later.accounts);
         self.undo.append(&mut later.undo);
         self.transactions.append(&mut later.transactions);
+        self.pruned.append(&mut later.pruned);
         self.pending.append(&mut later.pending);
         self.tip = later.tip.or_else(|| self.tip.take());
     }
@@ -195,10 +240,17 @@ impl View for Overlay<'_> {
         }
     }
 
-    fn selected(&self, number: u64) -> Result<Option<BlockId>, Fault> {
-        match self.batch.selected.get(&number) {
-            Some(id) => Ok(*id),
-            None => self.base.selected(number),
+    fn ordered(&self, number: u64) -> Result<Option<Ordered>, Fault> {
+        match self.batch.order.get(&number) {
+            Some(ordered) => Ok(*ordered),
+            None => self.base.ordered(number),
+        }
+    }
+
+    fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault> {
+        match self.batch.positions.get(id) {
+            Some(number) => Ok(*number),
+            None => self.base.position(id),
         }
     }
 

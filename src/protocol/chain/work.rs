@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::iter::Sum;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 
 use ruint::aliases::U256;
 
@@ -98,9 +98,18 @@ impl Work {
     /// No work.
     pub const ZERO: Self = Self(U256::ZERO);
 
-    /// `self` counted `weight` times.
-    pub fn weighted(self, weight: u32) -> Self {
-        Self(self.0.saturating_mul(U256::from(weight)))
+    /// The geometric mean, times `factor`: the root is taken with 16 binary digits behind the point, the result rounded down.
+    pub fn geometric_mean(works: impl ExactSizeIterator<Item = Self>, factor: u64) -> Self {
+        type Wide = ruint::Uint<1024, 16>;
+        let degree = works.len();
+        let product = works.fold(Wide::ONE, |product, work| product * Wide::from(work.0));
+        let root = if degree > 1 {
+            (product << (16 * degree)).root(degree)
+        } else {
+            product << 16
+        };
+        let mean: Wide = (root * Wide::from(factor)) >> 16;
+        Self(mean.saturating_to())
     }
 
     /// The number as 32 bytes, big-endian.
@@ -128,6 +137,14 @@ impl Add for Work {
 
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Work {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 }
 

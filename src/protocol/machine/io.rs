@@ -169,6 +169,11 @@ pub enum Request {
         /// How many.
         count: u32,
     },
+    /// See [`Message::RequestBlocksById`].
+    BlocksById {
+        /// Which.
+        ids: Vec<BlockId>,
+    },
     /// See [`Message::RequestHeaders`].
     Headers {
         /// Ids, youngest first.
@@ -180,7 +185,7 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Makes all changes durable, as a whole. What comes after it in the outbox waits until that has happened.
-    Persist(Batch),
+    Persist(Box<Batch>),
     /// Sends one message to some connections. A connection that cannot take it is reported as [`Input::Slow`].
     Send {
         /// To whom.
@@ -286,7 +291,7 @@ pub enum Event {
     BlockAccepted {
         /// The block.
         block: Arc<Block>,
-        /// Its position in its own past.
+        /// Its position in the order; if nothing merges it, how many blocks are in its past.
         number: u64,
         /// Where it came from.
         origin: Origin,
@@ -308,17 +313,19 @@ pub enum Event {
         /// The reason.
         reason: String,
     },
-    /// The tip moved.
+    /// The order changed.
     TipChanged {
-        /// The new tip.
+        /// The youngest block of the selected chain.
         id: BlockId,
-        /// Its number.
+        /// The last position in the order.
         number: u64,
-        /// Its stream.
+        /// The stream of the block that changed it.
         stream: Stream,
-        /// Where it came from.
+        /// Where that came from.
         origin: Origin,
-        /// How many blocks were undone; 0 if the tip was extended.
+        /// The depth of a reorganisation: how many blocks left the selected chain. 0 if no more did than are parallel anyway, k.
+        abandoned: usize,
+        /// How many blocks were undone.
         undone: usize,
         /// How many blocks were applied.
         applied: usize,
@@ -337,7 +344,7 @@ pub enum Event {
         /// A fixed word for the reason.
         label: &'static str,
     },
-    /// A peer's better chain is being fetched, or that has ended.
+    /// What a peer has more is being fetched, or that has ended.
     Sync {
         /// Blocks still to be fetched; 0 if it has ended.
         remaining: u64,

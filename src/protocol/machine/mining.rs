@@ -34,19 +34,19 @@ impl Machine {
                 .max();
             let account = |id: &_| turn.overlay.account(id);
             let selected = self.mempool.select(limit.unwrap_or(0) as usize, account)?;
-            let record = self.chain.record();
+            let min_timestamp_ms = self.chain.record().timestamp_ms() + 1;
             for (stream, rules) in self.network.streams() {
                 // A prefix of the most profitable is the most profitable of its size.
                 let count = selected.len().min(rules.params.max_transactions as usize);
                 templates.push(Template {
                     stream,
-                    parents: vec![record.id()],
+                    parents: self.chain.tip().parents.clone(),
                     state_digest: self.chain.tip().accumulator.digest(),
                     bits: self
                         .chain
                         .next_bits(stream)
                         .unwrap_or(rules.params.initial_bits),
-                    min_timestamp_ms: record.timestamp_ms() + 1,
+                    min_timestamp_ms,
                     miner: self.config.miner,
                     transactions: selected[..count].to_vec(),
                 });

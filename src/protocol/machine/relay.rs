@@ -1,68 +1,18 @@
 //! Taking blocks and transactions in, and passing them on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::io::{ConnId, Effect, Event, Origin, Reason, Ticket};
 use super::{Machine, Turn};
 use crate::protocol::chain::block::Block;
-use crate::protocol::chain::id::{BlockId, TransactionId};
-use crate::protocol::chain::transaction::SharedTransaction;
+use crate::protocol::chain::id::TransactionId;
+use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
 use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::chain::{Accepted, Rejected};
 use crate::protocol::mempool::{AdmissionError, Mempool};
-use crate::protocol::wire::limits::{
-    MAX_GREETING_TRANSACTIONS, MAX_ORPHAN_BYTES, MAX_ORPHANS, MAX_TAKEN_BACK,
-};
+use crate::protocol::wire::limits::{MAX_GREETING_TRANSACTIONS, MAX_REMINDED, MAX_TAKEN_BACK};
 use crate::protocol::wire::message::Message;
-
-/// Of a reorganisation, as many of the newest blocks are passed on: peers that lack more ask for it.
-const MAX_RELAYED: usize = 16;
-
-/// Blocks whose parents are unknown, until those arrive. The oldest makes room.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Orphans {
-    blocks: BTreeMap<BlockId, (Arc<Block>, Origin)>,
-    order: VecDeque<BlockId>,
-    bytes: usize,
-}
-
-impl Orphans {
-    fn insert(&mut self, block: Arc<Block>, origin: Origin) {
-        let (id, bytes) = (block.id(), block.bytes().len());
-        if bytes > MAX_ORPHAN_BYTES || self.blocks.contains_key(&id) {
-            return;
-        }
-        while self.blocks.len() >= MAX_ORPHANS || self.bytes + bytes > MAX_ORPHAN_BYTES {
-            let Some(oldest) = self.order.pop_front() else {
-                break;
-            };
-            self.take(&oldest);
-        }
-        self.bytes += bytes;
-        self.blocks.insert(id, (block, origin));
-        self.order.push_back(id);
-    }
-
-    fn take(&mut self, id: &BlockId) -> Option<(Arc<Block>, Origin)> {
-        let (block, origin) = self.blocks.remove(id)?;
-        self.bytes -= block.bytes().len();
-        self.order.retain(|other| other != id);
-        Some((block, origin))
-    }
-
-    /// Takes those that have `parent` among their parents.
-    fn children(&mut self, parent: &BlockId) -> Vec<(Arc<Block>, Origin)> {
-        let has = |block: &Block| block.heading().parents().contains(parent);
-        let ids: Vec<_> = self
-            .blocks
-            .iter()
-            .filter(|(_, (block, _))| has(block))
-            .map(|(id, _)| *id)
-            .collect();
-        ids.iter().filter_map(|id| self.take(id)).collect()
-    }
-}
 
 impl Machine {
     pub(super) fn new_block(
@@ -74,43 +24,55 @@ impl Machine {
         let Some(session) = self.connections.session(conn) else {
             return Ok(());
         };
-        session.blocks.insert(block.id());
         let origin = Origin::Relayed(session.key);
-        match self.take_block(turn, block, origin)? {
-            Taken::Orphan => {
-                if let Some(session) = self.connections.session(conn) {
-                    session.is_ahead = true;
-                }
-                self.seek_better(turn)
-            }
-            Taken::Broken(reason) => {
-                self.disconnect(turn, conn, Reason::Fault(reason));
-                Ok(())
-            }
-            Taken::In | Taken::Not => Ok(()),
-        }
+        self.take_from(turn, conn, block, origin).map(drop)
     }
 
-    /// Takes a block in, and the orphans that waited for it, and passes on what is new in the order.
+    /// Takes in a block that a peer has sent. Whether the connection ended over it.
+    pub(super) fn take_from(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        block: Arc<Block>,
+        origin: Origin,
+    ) -> Result<bool, Fault> {
+        if let Some(session) = self.connections.session(conn) {
+            session.blocks.insert(block.id());
+        }
+        match self.take_block(turn, &block, origin)? {
+            Taken::Orphan => self.ask_for_parents(turn, conn, &block)?,
+            Taken::Broken(reason) => {
+                self.disconnect(turn, conn, Reason::Fault(reason));
+                self.seek(turn)?;
+                return Ok(true);
+            }
+            Taken::In | Taken::Not => {}
+        }
+        Ok(false)
+    }
+
+    /// Takes a block in, and the orphans that waited for it, and passes on what is new.
     pub(super) fn take_block(
         &mut self,
         turn: &mut Turn<'_>,
-        block: Arc<Block>,
+        block: &Arc<Block>,
         origin: Origin,
     ) -> Result<Taken, Fault> {
-        let taken = self.accept(turn, &block, origin)?;
+        let taken = self.accept(turn, block, origin)?;
         match taken {
             Taken::In => {
                 let mut parents = VecDeque::from([block.id()]);
                 while let Some(parent) = parents.pop_front() {
                     for (child, origin) in self.orphans.children(&parent) {
-                        if self.accept(turn, &child, origin)? == Taken::In {
-                            parents.push_back(child.id());
+                        match self.accept(turn, &child, origin)? {
+                            Taken::In => parents.push_back(child.id()),
+                            Taken::Orphan => self.orphans.insert(child, origin),
+                            Taken::Broken(_) | Taken::Not => {}
                         }
                     }
                 }
             }
-            Taken::Orphan => self.orphans.insert(block, origin),
+            Taken::Orphan => self.orphans.insert(Arc::clone(block), origin),
             Taken::Broken(_) | Taken::Not => {}
         }
         Ok(taken)
@@ -127,31 +89,49 @@ impl Machine {
             Ok(accepted) => accepted,
             Err(rejected) => return self.reject(turn, block, origin, rejected),
         };
-        let record = turn.overlay.record(&block.id())?;
-        let number = record.map_or(0, |record| record.number);
+        let id = block.id();
+        let disqualified = std::mem::take(&mut self.chain.disqualified);
+        let is_good = !disqualified.contains(&id);
+        for id in disqualified {
+            turn.notify(Event::BlockRejected {
+                id,
+                stream: block.header().stream,
+                origin,
+                label: "state_digest",
+                reason: format!("block {id} commits to accounts that its past does not lead to"),
+            });
+        }
+        // First to the peers, then to the log.
+        if is_good {
+            self.pass_on(turn, block, origin);
+        }
+        let number = match turn.overlay.position(&id)? {
+            Some(number) => number,
+            None => turn.overlay.record(&id)?.map_or(0, |record| record.number),
+        };
         let stream = self.network.stream(block.header().stream);
-        let reward = stream.map_or(0, |stream| stream.params.reward);
-        let age_ms = wall_ms.saturating_sub(block.header().timestamp_ms);
-        let accepted_event = Event::BlockAccepted {
+        turn.notify(Event::BlockAccepted {
             block: Arc::clone(block),
             number,
             origin,
-            reward,
-            age_ms,
-        };
-        // First to the peers, then to the log.
-        if let Accepted::Selected { applied, .. } = &accepted {
-            self.pass_on(turn, applied, origin);
-        }
-        turn.notify(accepted_event);
-        if let Accepted::Selected { undone, applied } = accepted {
+            reward: stream.map_or(0, |stream| stream.params.reward),
+            age_ms: wall_ms.saturating_sub(block.header().timestamp_ms),
+        });
+        if let Accepted::Ordered {
+            undone,
+            applied,
+            abandoned,
+        } = accepted
+        {
             self.settle_mempool(turn, &undone, &applied)?;
             let tip = self.chain.tip();
+            let is_deep = abandoned > usize::from(self.network.params().k);
             turn.notify(Event::TipChanged {
                 id: tip.id,
                 number: tip.number,
                 stream: block.header().stream,
                 origin,
+                abandoned: if is_deep { abandoned } else { 0 },
                 undone: undone.len(),
                 applied: applied.len(),
                 transactions: applied
@@ -176,8 +156,8 @@ impl Machine {
             Rejected::Known(_) => return Ok(Taken::Not),
             Rejected::Orphan(_) => ("orphan", Taken::Orphan),
             Rejected::Early { .. } => ("early", Taken::Not),
+            Rejected::Final(_) => ("final", Taken::Not),
             Rejected::Header(_) => ("header", Taken::Broken(rejected.to_string())),
-            Rejected::StateDigest(_) => ("state_digest", Taken::Broken(rejected.to_string())),
         };
         let (id, stream) = (block.id(), block.header().stream);
         let reason = rejected.to_string();
@@ -191,18 +171,31 @@ impl Machine {
         Ok(taken)
     }
 
-    /// Sends blocks that joined the order to every session that is not known to have them.
-    fn pass_on(&mut self, turn: &mut Turn<'_>, applied: &[Arc<Block>], origin: Origin) {
+    /// Sends a block to every session that is not known to have it.
+    fn pass_on(&mut self, turn: &mut Turn<'_>, block: &Arc<Block>, origin: Origin) {
         // While this node catches up, its news is old.
-        if matches!(origin, Origin::Synced(_)) && self.sync_remaining() > 0 {
+        if matches!(origin, Origin::Synced(_)) && self.is_behind() {
             return;
         }
-        for block in &applied[applied.len().saturating_sub(MAX_RELAYED)..] {
-            let id = block.id();
-            let lacks = |session: &mut super::sessions::Session| session.blocks.insert(id);
-            let to = self.sessions_where(lacks);
-            turn.send_all(to, || Message::NewBlock(Arc::clone(block.bytes())));
+        let id = block.id();
+        let to = self.sessions_where(|session| session.blocks.insert(id));
+        turn.send_all(to, || Message::NewBlock(Arc::clone(block.bytes())));
+    }
+
+    /// This node has caught up: its peers learn from the end what they may lack.
+    pub(super) fn announce_tips(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        for id in self.chain.tip().parents.clone() {
+            let lacking = self.sessions_where(|session| session.blocks.insert(id));
+            if lacking.is_empty() || id == self.network.id() {
+                continue;
+            }
+            let block = turn
+                .overlay
+                .block(&id)?
+                .ok_or_else(|| Fault::missing("block", id))?;
+            turn.send_all(lacking, || Message::NewBlock(Arc::clone(block.bytes())));
         }
+        Ok(())
     }
 
     fn sessions_where(
@@ -266,7 +259,12 @@ impl Machine {
             .mempool
             .admit(SharedTransaction::clone(&transaction), &account)
         {
-            Ok(_) | Err(AdmissionError::Known(_)) => self.retain(turn, transaction),
+            Ok(_) => {
+                // Peers from the other side of a cut never had the block that is undone.
+                self.offer(turn, &transaction);
+                self.retain(turn, transaction);
+            }
+            Err(AdmissionError::Known(_)) => self.retain(turn, transaction),
             Err(AdmissionError::Used { .. } | AdmissionError::Replacement { .. }) => {
                 self.release(turn, &transaction.id());
             }
@@ -322,7 +320,12 @@ impl Machine {
                 Err(error)
             }
         };
-        turn.after.push(Effect::Answer { ticket, result });
+        let answer = Effect::Answer { ticket, result };
+        match &answer {
+            Effect::Answer { result: Ok(_), .. } => turn.after.push(answer),
+            // A refusal promises nothing.
+            _ => turn.out.push(answer),
+        }
         Ok(())
     }
 
@@ -333,19 +336,48 @@ impl Machine {
         transaction: SharedTransaction,
     ) -> Result<Result<(), AdmissionError>, Fault> {
         let account = turn.overlay.account(&transaction.transfer().sender)?;
-        let id = transaction.id();
-        let bytes = transaction.to_bytes();
-        let admitted = match self.mempool.admit(transaction, &account) {
+        let admitted = match self
+            .mempool
+            .admit(SharedTransaction::clone(&transaction), &account)
+        {
             Ok(admitted) => admitted,
             Err(error) => return Ok(Err(error)),
         };
-        for id in admitted.removed {
-            self.release(turn, &id);
+        for id in &admitted.evicted {
+            self.release(turn, id);
         }
-        let to = self.sessions_where(|session| session.transactions.insert(id));
-        turn.send_all(to, || Message::NewTransaction(Arc::from(bytes)));
+        self.offer(turn, &transaction);
+        if let Some(replaced) = &admitted.replaced
+            && self.own.contains(replaced)
+        {
+            // What a user was promised is that this nonce gets through.
+            self.release(turn, replaced);
+            self.retain(turn, transaction);
+        }
         self.refresh_templates(turn, self.config.template_delay_ms);
         Ok(Ok(()))
+    }
+
+    /// Sends a transaction to every session that is not known to have it.
+    fn offer(&mut self, turn: &mut Turn<'_>, transaction: &Transaction) {
+        let id = transaction.id();
+        let to = self.sessions_where(|session| session.transactions.insert(id));
+        turn.send_all(to, || {
+            Message::NewTransaction(transaction.to_bytes().into())
+        });
+    }
+
+    /// Sends a session some of this node's own submissions again, others each time: a peer may have refused one for a moment, as
+    /// while its ledger was behind, and would never hear of it again.
+    pub(super) fn remind(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let mut from = TransactionId::default();
+        self.rng.fill(&mut from.0);
+        let (before, after) = (self.own.range(..from), self.own.range(from..));
+        let waiting = after.chain(before).filter_map(|id| self.mempool.get(id));
+        for transaction in waiting.take(MAX_REMINDED) {
+            let bytes = transaction.to_bytes().into();
+            turn.send(conn, Message::NewTransaction(bytes));
+        }
     }
 
     /// Keeps a transaction on disk for as long as it waits.

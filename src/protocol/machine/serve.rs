@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::io::Request;
+use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::BlockId;
+use crate::protocol::chain::ordering::{Colour, Ordered};
 use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::wire::limits::{MAX_BLOCKS, MAX_BLOCKS_BYTES, MAX_HEADERS};
 use crate::protocol::wire::message::Message;
@@ -12,48 +14,101 @@ use crate::protocol::wire::message::Message;
 pub fn serve(view: &dyn View, request: &Request) -> Result<Message, Fault> {
     match request {
         Request::Blocks { from_block, count } => blocks(view, *from_block, *count as usize),
+        Request::BlocksById { ids } => blocks_by_id(view, ids),
         Request::Headers { locator } => headers(view, locator),
     }
 }
 
-/// As many blocks as were asked for, exist and fit; at least one, if it exists. Genesis is never sent.
+/// As many blocks of the order as were asked for, are here and fit; at least one, if it is here. Genesis is never sent.
 fn blocks(view: &dyn View, from_block: u64, count: usize) -> Result<Message, Fault> {
-    let mut blocks: Vec<Arc<[u8]>> = Vec::new();
-    let mut bytes = 0;
+    let mut answer = Answer::default();
     for number in (from_block.max(1)..).take(count.min(MAX_BLOCKS)) {
-        let Some(id) = view.selected(number)? else {
+        let Some(ordered) = view.ordered(number)? else {
             break;
         };
-        let block = view
-            .block(&id)?
-            .ok_or_else(|| Fault::missing("block", id))?;
-        bytes += block.bytes().len();
-        if bytes > MAX_BLOCKS_BYTES && !blocks.is_empty() {
+        let Some(block) = view.block(&ordered.id)? else {
+            break;
+        };
+        if !answer.add(&block) {
             break;
         }
-        blocks.push(Arc::clone(block.bytes()));
     }
+    let blocks = answer.blocks;
     Ok(Message::Blocks { from_block, blocks })
 }
 
-/// The headers after the youngest block of the locator that is selected here; after genesis if none is.
+/// Those of the blocks that are here, in the order in which they were asked for, as many as fit.
+fn blocks_by_id(view: &dyn View, ids: &[BlockId]) -> Result<Message, Fault> {
+    let mut answer = Answer::default();
+    for id in ids {
+        let block = view.block(id)?;
+        let sendable = block.filter(|block| !block.heading().parents().is_empty());
+        if let Some(block) = sendable
+            && !answer.add(&block)
+        {
+            break;
+        }
+    }
+    let blocks = answer.blocks;
+    Ok(Message::Blocks {
+        from_block: 0,
+        blocks,
+    })
+}
+
+#[derive(Default)]
+struct Answer {
+    blocks: Vec<Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl Answer {
+    /// Adds a block, if it fits.
+    fn add(&mut self, block: &Block) -> bool {
+        self.bytes += block.bytes().len();
+        let fits = self.bytes <= MAX_BLOCKS_BYTES || self.blocks.is_empty();
+        if fits {
+            self.blocks.push(Arc::clone(block.bytes()));
+        }
+        fits
+    }
+}
+
+/// The headers after the first block of the locator that is in the selected chain here; after genesis if none is.
+///
+/// Everything before a block of the selected chain is in its past, so whoever has the block lacks nothing before it. A page that is
+/// not the last therefore ends with one.
 fn headers(view: &dyn View, locator: &[BlockId]) -> Result<Message, Fault> {
     let mut common = 0;
     for id in locator {
-        let Some(record) = view.record(id)? else {
+        let Some(number) = view.position(id)? else {
             continue;
         };
-        if view.selected(record.number)? == Some(*id) {
-            common = record.number;
+        if view
+            .ordered(number)?
+            .is_some_and(|ordered| ordered.colour == Colour::Chain)
+        {
+            common = number;
             break;
         }
     }
     let from_block = common + 1;
-    let mut headers = Vec::new();
+    let mut page = Vec::new();
     for number in (from_block..).take(MAX_HEADERS) {
-        let Some(id) = view.selected(number)? else {
+        let Some(ordered) = view.ordered(number)? else {
             break;
         };
+        page.push(ordered);
+    }
+    let more = view.ordered(from_block + page.len() as u64)?.is_some();
+    if more {
+        let last = page
+            .iter()
+            .rposition(|ordered| ordered.colour == Colour::Chain);
+        page.truncate(last.map_or(page.len(), |last| last + 1));
+    }
+    let mut headers = Vec::with_capacity(page.len());
+    for Ordered { id, .. } in page {
         let record = view
             .record(&id)?
             .ok_or_else(|| Fault::missing("record of block", id))?;
@@ -62,18 +117,23 @@ fn headers(view: &dyn View, locator: &[BlockId]) -> Result<Message, Fault> {
     Ok(Message::Headers {
         from_block,
         headers,
+        more,
     })
 }
 
-/// Ids of the selected order from the tip down, first one by one, then in steps that double, genesis left out.
+/// Ids of the selected chain from the tip down, first one by one, then in steps that double, genesis left out.
 pub(super) fn locator(view: &dyn View, tip: u64) -> Result<Vec<BlockId>, Fault> {
     let mut ids = Vec::new();
     let (mut number, mut step) = (tip, 1);
     while number > 0 {
-        ids.push(
-            view.selected(number)?
-                .ok_or_else(|| Fault::missing("selected block", number))?,
-        );
+        let ordered = view
+            .ordered(number)?
+            .ok_or_else(|| Fault::missing("block at position", number))?;
+        if ordered.colour != Colour::Chain {
+            number -= 1;
+            continue;
+        }
+        ids.push(ordered.id);
         if ids.len() >= 8 {
             step *= 2;
         }

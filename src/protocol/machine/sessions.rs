@@ -1,10 +1,11 @@
 //! Connections and sessions: the handshake, one session a node, keepalive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use super::io::{ConnId, Direction, Effect, Event, Reason};
 use super::known::Known;
+use super::orphans::Asked;
 use super::timers::Timer;
 use super::{Machine, Turn};
 use crate::protocol::chain::id::{BlockId, NodeKey, TransactionId};
@@ -38,12 +39,21 @@ pub struct Session {
     pub round_trip_ms: Option<u64>,
     /// The peer's chain, as it says.
     pub claim: Claim,
-    /// The peer passed on a block whose parents are unknown here: it has more than it claims.
-    pub(super) is_ahead: bool,
+    /// Blocks that the peer has and this node did not, when last looked at.
+    pub(super) wanted: BTreeSet<BlockId>,
+    /// Requests for blocks that the peer has not answered, in the order of its answers.
+    pub(super) asked: VecDeque<Asked>,
     pub(super) heard_ms: u64,
     pub(super) ping: Option<(u64, u64)>,
     pub(super) blocks: Known<BlockId>,
     pub(super) transactions: Known<TransactionId>,
+}
+
+impl Session {
+    /// Whether the peer has been asked for a block and has not answered.
+    pub(super) fn asks_for(&self, id: &BlockId) -> bool {
+        self.asked.iter().any(|asked| asked.ids.contains(id))
+    }
 }
 
 /// All connections.
@@ -62,6 +72,11 @@ impl Connections {
                 .as_ref()
                 .map(|session| (*conn, connection, session))
         })
+    }
+
+    pub(super) fn sessions_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut Session)> {
+        let connections = self.0.iter_mut();
+        connections.filter_map(|(conn, connection)| Some((*conn, connection.session.as_mut()?)))
     }
 
     pub(super) fn keys(&self) -> BTreeSet<NodeKey> {
@@ -124,10 +139,17 @@ impl Machine {
     /// What this node says of its chain.
     pub(super) fn claim(&self) -> Claim {
         let tip = self.chain.tip();
+        let beside = tip
+            .parents
+            .iter()
+            .copied()
+            .filter(|parent| *parent != tip.id);
         Claim {
             work: tip.work,
             tip: tip.id,
             number: tip.number,
+            beside: beside.collect(),
+            pruned: tip.pruned,
         }
     }
 
@@ -157,9 +179,12 @@ impl Machine {
                 return Ok(());
             }
         }
+        let claim = hello.claim.clone();
         self.join(turn, conn, hello);
         self.greet(turn, conn)?;
-        self.seek_better(turn)
+        self.claimed(turn, conn, claim)?;
+        // What a peer has from before is not on its way.
+        self.seek(turn)
     }
 
     fn refusal(&self, hello: &Hello) -> Option<Reason> {
@@ -202,7 +227,8 @@ impl Machine {
             since_ms: now_ms,
             round_trip_ms: None,
             claim: hello.claim,
-            is_ahead: false,
+            wanted: BTreeSet::new(),
+            asked: VecDeque::new(),
             heard_ms: now_ms,
             ping: None,
             blocks: Known::new(MAX_KNOWN_BLOCKS),
@@ -248,6 +274,7 @@ impl Machine {
         if session.ping.is_none() {
             session.ping = Some((nonce, now_ms));
             turn.send(conn, Message::Ping { nonce, claim });
+            self.remind(turn, conn);
         }
         let next_ms = self.rng.jitter(self.config.ping_interval_ms);
         self.timers.set(Timer::Keepalive(conn), now_ms + next_ms);
@@ -261,12 +288,8 @@ impl Machine {
         claim: Claim,
     ) -> Result<(), Fault> {
         let own = self.claim();
-        let Some(session) = self.connections.session(conn) else {
-            return Ok(());
-        };
-        session.claim = claim;
         turn.send(conn, Message::Pong { nonce, claim: own });
-        self.seek_better(turn)
+        self.claimed(turn, conn, claim)
     }
 
     pub(super) fn ponged(
@@ -279,11 +302,10 @@ impl Machine {
         let Some(session) = self.connections.session(conn) else {
             return Ok(());
         };
-        session.claim = claim;
         if let Some((_, sent_ms)) = session.ping.take_if(|(expected, _)| *expected == nonce) {
             session.round_trip_ms = Some(turn.now.monotonic_ms - sent_ms);
         }
-        self.seek_better(turn)
+        self.claimed(turn, conn, claim)
     }
 
     /// Ends a connection, as this node's decision.

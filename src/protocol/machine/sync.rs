@@ -1,318 +1,318 @@
-//! Catching up: headers first, and bodies only of a chain that has proven to be better.
+//! Catching up: the headers of what a peer has and this node has not, page by page, and then their blocks.
 //!
-//! What a peer claims leads to a question; what its headers prove decides whether bodies are fetched; what its blocks lead to
-//! decides which chain is selected. One peer at a time; a peer that does not deliver is left alone for a while, which is no fault.
+//! What a peer claims leads to a question; its headers must carry their work and follow what is known before any block is fetched;
+//! its blocks decide. One peer at a time; a peer that does not deliver is left alone for a while, which is no fault.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::io::{ConnId, Event, Origin, Reason};
-use super::relay::Taken;
+use super::io::{ConnId, Event, Origin};
+use super::orphans::Purpose;
 use super::timers::Timer;
 use super::{Machine, Turn, serve};
 use crate::protocol::chain::block::{Block, Heading};
 use crate::protocol::chain::id::{BlockId, NodeKey};
-use crate::protocol::chain::ordering::is_better;
-use crate::protocol::chain::rules;
-use crate::protocol::chain::view::{Fault, Record, View};
-use crate::protocol::wire::limits::{MAX_HEADERS, MAX_SYNC_HEADERS};
-use crate::protocol::wire::message::Message;
+use crate::protocol::chain::view::{Fault, View};
+use crate::protocol::wire::limits::MAX_LOCATOR;
+use crate::protocol::wire::message::{Claim, Message};
 
 /// Blocks in one request: small ones fit an answer by the hundred.
-const REQUEST_BLOCKS: u32 = 128;
+const REQUEST_BLOCKS: usize = 128;
 
 /// Requests under way: the next answer is on its way while one is being applied.
 const REQUESTS: usize = 2;
 
 /// A node that is further behind than this does not mine: its blocks would be stale.
-const MINING_LAG: u64 = 16;
+const MINING_LAG: usize = 16;
+
+/// What a peer has just claimed is most likely on its way already, as new blocks.
+const GRACE_MS: u64 = 1_000;
 
 /// Catching up, from one peer at a time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sync {
-    state: State,
+    current: Option<Download>,
     /// Peers that are left alone until a moment.
     resting: BTreeMap<ConnId, u64>,
 }
 
-#[derive(Clone, Debug, Default)]
-enum State {
-    #[default]
-    Idle,
-    Headers(Download),
-    Blocks(Download),
-}
-
-/// What is known of the chain that a peer is sending.
+/// What is being fetched from a peer.
 #[derive(Clone, Debug)]
 struct Download {
     conn: ConnId,
     key: NodeKey,
-    /// The last header and its place, once there is one.
-    last: Option<Arc<Record>>,
-    /// Blocks that are wanted and have not arrived, in order.
+    /// A page of headers is under way.
+    page_asked: bool,
+    /// The last header of the page before, and whether more follow.
+    last: Option<BlockId>,
+    more: bool,
+    /// Blocks of the page that were not asked for yet, in order.
     wanted: VecDeque<BlockId>,
-    /// The number of the first of them.
-    from_block: u64,
-    /// Requests under way: first number and count.
-    requests: VecDeque<(u64, u32)>,
-    /// Answers to come that are of no use any more.
-    stale_answers: usize,
+    /// Blocks that were.
+    under_way: usize,
+    /// The page before had many blocks that were new.
+    is_behind: bool,
 }
 
 impl Machine {
-    /// Blocks that are still to be fetched.
+    /// Blocks that are known to be still to be fetched.
     pub fn sync_remaining(&self) -> u64 {
-        match &self.sync.state {
-            State::Blocks(download) => download.wanted.len() as u64,
-            State::Idle | State::Headers(_) => 0,
-        }
+        let remaining = |download: &Download| download.wanted.len() + download.under_way;
+        self.sync.current.as_ref().map_or(0, remaining) as u64
+    }
+
+    pub(super) fn is_syncing(&self) -> bool {
+        self.sync.current.is_some()
     }
 
     /// Whether this node is too far behind to mine.
     pub(super) fn is_behind(&self) -> bool {
-        self.sync_remaining() > MINING_LAG
+        self.sync
+            .current
+            .as_ref()
+            .is_some_and(|download| download.is_behind)
     }
 
-    /// Asks the most promising peer for its headers, if one claims more than this node has.
-    pub(super) fn seek_better(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        if !matches!(self.sync.state, State::Idle) {
+    /// A peer tells of its tips. Unknown ones are asked for, though not before they had time to arrive by themselves.
+    pub(super) fn claimed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        claim: Claim,
+    ) -> Result<(), Fault> {
+        let mut wanted = BTreeSet::new();
+        for id in claim.tips() {
+            if turn.overlay.record(&id)?.is_none() {
+                wanted.insert(id);
+            }
+        }
+        // A lighter fork is of no use where nothing is merged.
+        let merges = self.network.params().max_parents > 1;
+        if !merges && (claim.work, claim.tip) < (self.chain.tip().work, self.chain.tip().id) {
+            wanted.clear();
+        }
+        let has_any = !wanted.is_empty();
+        if let Some(session) = self.connections.session(conn) {
+            session.claim = claim;
+            session.wanted = wanted;
+        }
+        if has_any && !self.is_syncing() {
+            self.timers
+                .hasten(Timer::Sync, turn.now.monotonic_ms + GRACE_MS);
+        }
+        Ok(())
+    }
+
+    /// Asks the most promising peer for its headers, if one has what this node has not.
+    pub(super) fn seek(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        if self.is_syncing() {
             return Ok(());
         }
         let now_ms = turn.now.monotonic_ms;
         self.sync.resting.retain(|_, until_ms| *until_ms > now_ms);
-        let own = (self.chain.tip().work, self.chain.tip().id);
-        let promising = self
-            .connections
-            .sessions()
-            .filter(|(.., session)| {
-                session.is_ahead || is_better((session.claim.work, session.claim.tip), own)
-            })
-            .max_by_key(|(conn, _, session)| {
-                (
-                    !self.sync.resting.contains_key(conn),
-                    session.claim.work,
-                    session.claim.tip,
-                )
-            })
-            .map(|(conn, _, session)| (conn, session.key));
-        let Some((conn, key)) = promising else {
+        let number = self.chain.tip().number;
+        let mut best: Option<(bool, Claim, ConnId, NodeKey)> = None;
+        let Self {
+            connections, sync, ..
+        } = self;
+        for (conn, session) in connections.sessions_mut() {
+            let mut still = BTreeSet::new();
+            for id in &session.wanted {
+                if turn.overlay.record(id)?.is_none() {
+                    still.insert(*id);
+                }
+            }
+            session.wanted = still;
+            if session.wanted.is_empty() {
+                continue;
+            }
+            // It has dropped what this node would need first.
+            if session.claim.pruned > number {
+                continue;
+            }
+            let is_free = !sync.resting.contains_key(&conn);
+            let rank = |free: bool, claim: &Claim| (free, claim.work, claim.tip);
+            let better = best
+                .as_ref()
+                .is_none_or(|(free, claim, ..)| rank(is_free, &session.claim) > rank(*free, claim));
+            if better {
+                best = Some((is_free, session.claim.clone(), conn, session.key));
+            }
+        }
+        let Some((_, _, conn, key)) = best else {
             return Ok(());
         };
         if let Some(until_ms) = self.sync.resting.get(&conn) {
             self.timers.hasten(Timer::Sync, *until_ms);
             return Ok(());
         }
-        if let Some(session) = self.connections.session(conn) {
-            session.is_ahead = false;
-        }
-        let locator = serve::locator(&turn.overlay, self.chain.tip().number)?;
-        turn.send(conn, Message::RequestHeaders { locator });
-        self.sync.state = State::Headers(Download {
+        let download = Download {
             conn,
             key,
+            page_asked: false,
             last: None,
+            more: true,
             wanted: VecDeque::new(),
-            from_block: 0,
-            requests: VecDeque::new(),
-            stale_answers: 0,
-        });
+            under_way: 0,
+            is_behind: false,
+        };
+        self.request_headers(turn, download)
+    }
+
+    /// Asks for the next page of headers: those after the last page, or after what both nodes have.
+    fn request_headers(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut download: Download,
+    ) -> Result<(), Fault> {
+        let mut locator: Vec<_> = download.last.into_iter().collect();
+        locator.extend(serve::locator(&turn.overlay, self.chain.tip().number)?);
+        locator.truncate(MAX_LOCATOR);
+        turn.send(download.conn, Message::RequestHeaders { locator });
+        download.page_asked = true;
+        self.sync.current = Some(download);
         self.expect_progress(turn);
         Ok(())
     }
 
     fn expect_progress(&mut self, turn: &mut Turn<'_>) {
-        self.timers.set(
-            Timer::Sync,
-            turn.now.monotonic_ms + self.config.sync_timeout_ms,
-        );
+        let at_ms = turn.now.monotonic_ms + self.config.sync_timeout_ms;
+        self.timers.set(Timer::Sync, at_ms);
     }
 
+    /// A page of headers has arrived.
     pub(super) fn headers(
         &mut self,
         turn: &mut Turn<'_>,
         conn: ConnId,
-        from_block: u64,
-        headers: Vec<Heading>,
+        headers: &[Heading],
+        more: bool,
     ) -> Result<(), Fault> {
         // An answer that nobody waits for any more is no fault.
-        let mut download = match std::mem::take(&mut self.sync.state) {
-            State::Headers(download) if download.conn == conn => download,
-            other => {
-                self.sync.state = other;
-                return Ok(());
-            }
+        let is_awaited = |download: &mut Download| download.conn == conn && download.page_asked;
+        let Some(mut download) = self.sync.current.take_if(is_awaited) else {
+            return Ok(());
         };
-        let complete = headers.len() < MAX_HEADERS;
-        if download.last.is_none() {
-            download.from_block = from_block;
-        }
-        match self.extend(turn, &mut download, headers)? {
-            Extended::Linked => {}
-            Extended::Unlinked => return self.rest(turn, conn),
-            Extended::Broken(reason) => {
-                self.disconnect(turn, conn, Reason::Fault(reason));
-                return self.seek_better(turn);
-            }
-        }
-        let own = (self.chain.tip().work, self.chain.tip().id);
-        let better = |last: &Arc<Record>| is_better((last.work, last.id()), own);
-        if download.last.as_ref().is_some_and(better) {
-            return self.fetch(turn, download);
-        }
-        if complete || download.wanted.len() >= MAX_SYNC_HEADERS {
-            return self.rest(turn, conn);
-        }
-        let last = download.last.iter().map(|last| last.id());
-        let locator = last.collect();
-        turn.send(conn, Message::RequestHeaders { locator });
-        self.sync.state = State::Headers(download);
-        self.expect_progress(turn);
-        Ok(())
-    }
-
-    /// Links headers to what is known and checks them.
-    fn extend(
-        &mut self,
-        turn: &Turn<'_>,
-        download: &mut Download,
-        headers: Vec<Heading>,
-    ) -> Result<Extended, Fault> {
+        let mut page = BTreeSet::new();
         for heading in headers {
-            let stored = turn.overlay.record(&heading.id())?;
-            let record = match stored {
-                Some(record) => record,
-                None => {
-                    let last = download
-                        .last
-                        .take_if(|last| heading.parents().contains(&last.id()));
-                    let parent = match last {
-                        Some(last) => Some(last),
-                        None => self.chain.selected_parent(&heading, &turn.overlay)?,
-                    };
-                    let Some(parent) = parent else {
-                        return Ok(Extended::Unlinked);
-                    };
-                    match rules::place(&self.network, &parent, &heading) {
-                        Ok(record) => Arc::new(record),
-                        Err(error) => return Ok(Extended::Broken(error.to_string())),
-                    }
+            let id = heading.id();
+            if turn.overlay.record(&id)?.is_some() {
+                continue;
+            }
+            for parent in heading.parents() {
+                if !page.contains(parent) && turn.overlay.record(parent)?.is_none() {
+                    // The peer's order has changed between two pages.
+                    self.sync.current = Some(download);
+                    return self.rest(turn, conn);
                 }
-            };
-            // Leading blocks that are stored already need not be fetched again.
-            let stored = turn.overlay.record(&heading.id())?.is_some();
-            if stored && download.wanted.is_empty() {
-                download.from_block = record.number + 1;
-            } else {
-                download.wanted.push_back(heading.id());
             }
-            download.last = Some(record);
+            page.insert(id);
+            download.wanted.push_back(id);
         }
-        Ok(Extended::Linked)
-    }
-
-    fn fetch(&mut self, turn: &mut Turn<'_>, mut download: Download) -> Result<(), Fault> {
-        if download.wanted.is_empty() {
-            // All of it is stored, and yet not selected: it was found invalid.
-            return self.rest(turn, download.conn);
+        let advances = headers
+            .last()
+            .is_some_and(|last| download.last != Some(last.id()));
+        download.page_asked = false;
+        download.last = headers.last().map(Heading::id);
+        download.more = more && advances;
+        download.is_behind = download.wanted.len() > MINING_LAG;
+        if !download.wanted.is_empty() {
+            let (remaining, from) = (download.wanted.len() as u64, download.key);
+            turn.notify(Event::Sync { remaining, from });
         }
-        let (remaining, from) = (download.wanted.len() as u64, download.key);
-        turn.notify(Event::Sync { remaining, from });
-        Self::request(turn, &mut download);
-        self.sync.state = State::Blocks(download);
-        self.expect_progress(turn);
         self.refresh_templates(turn, 0);
-        Ok(())
+        self.sync.current = Some(download);
+        self.advance(turn)
     }
 
-    fn request(turn: &mut Turn<'_>, download: &mut Download) {
-        while download.requests.len() < REQUESTS {
-            let asked: u64 = download
-                .requests
-                .iter()
-                .map(|(_, count)| u64::from(*count))
-                .sum();
-            let left = (download.wanted.len() as u64).saturating_sub(asked);
-            if left == 0 {
-                break;
-            }
-            let (from_block, count) = (
-                download.from_block + asked,
-                left.min(u64::from(REQUEST_BLOCKS)) as u32,
-            );
-            download.requests.push_back((from_block, count));
-            turn.send(download.conn, Message::RequestBlocks { from_block, count });
-        }
-    }
-
-    pub(super) fn blocks(
-        &mut self,
-        turn: &mut Turn<'_>,
-        conn: ConnId,
-        from_block: u64,
-        blocks: Vec<Arc<Block>>,
-    ) -> Result<(), Fault> {
-        let mut download = match std::mem::take(&mut self.sync.state) {
-            State::Blocks(download) if download.conn == conn => download,
-            other => {
-                self.sync.state = other;
-                return Ok(());
-            }
+    /// Asks for the next blocks, the next page, or ends.
+    fn advance(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        let Some(mut download) = self.sync.current.take() else {
+            return Ok(());
         };
-        if download.stale_answers > 0 {
-            download.stale_answers -= 1;
-            self.sync.state = State::Blocks(download);
+        let conn = download.conn;
+        while download.under_way <= REQUEST_BLOCKS * (REQUESTS - 1) && !download.wanted.is_empty() {
+            let count = download.wanted.len().min(REQUEST_BLOCKS);
+            let ids: Vec<_> = download.wanted.drain(..count).collect();
+            download.under_way += count;
+            self.request_blocks(turn, conn, ids, Purpose::Sync);
+        }
+        if download.under_way > 0 {
+            self.sync.current = Some(download);
+            self.expect_progress(turn);
             return Ok(());
         }
-        let Some((_, count)) = download.requests.pop_front() else {
-            return self.rest(turn, conn);
-        };
-        let wanted = |blocks: &[Arc<Block>]| {
-            blocks
-                .iter()
-                .zip(&download.wanted)
-                .all(|(block, id)| block.id() == *id)
-        };
-        let fits = !blocks.is_empty() && blocks.len() <= count as usize;
-        if !fits || from_block != download.from_block || !wanted(&blocks) {
-            // The peer has selected another chain since: its headers are asked for anew.
-            self.sync.state = State::Blocks(download);
-            self.stop(turn);
-            return self.seek_better(turn);
+        if download.more {
+            return self.request_headers(turn, download);
         }
-        let received = blocks.len();
-        let key = download.key;
-        download.wanted.drain(..received);
-        download.from_block += received as u64;
-        if received < count as usize {
-            // The answer was cut short by its size: what was asked for behind it leaves a gap.
-            download.stale_answers = download.requests.len();
-            download.requests.clear();
-        }
-        Self::request(turn, &mut download);
-        let proven = download.last.as_ref().map(|last| (last.work, last.id()));
-        let complete = download.wanted.is_empty();
-        self.sync.state = State::Blocks(download);
-        for block in blocks {
-            if let Some(session) = self.connections.session(conn) {
-                session.blocks.insert(block.id());
-            }
-            if let Taken::Broken(reason) = self.take_block(turn, block, Origin::Synced(key))? {
-                self.disconnect(turn, conn, Reason::Fault(reason));
-                return self.seek_better(turn);
+        self.sync.current = Some(download);
+        let mut lacks = false;
+        if let Some(session) = self.connections.session(conn) {
+            for id in &session.wanted {
+                lacks |= turn.overlay.record(id)?.is_none();
             }
         }
-        self.expect_progress(turn);
-        if !complete {
-            return Ok(());
-        }
-        let own = (self.chain.tip().work, self.chain.tip().id);
-        if proven.is_some_and(|proven| is_better(proven, own)) {
-            // Some block was not taken in, as one that is dated ahead: asking again at once would lead to the same.
+        if lacks {
+            // It claims what its headers did not lead to, or something was not taken in, as what is dated ahead: asking again at
+            // once would lead to the same.
             return self.rest(turn, conn);
         }
         self.stop(turn);
-        self.seek_better(turn)
+        self.announce_tips(turn)?;
+        self.seek(turn)
+    }
+
+    /// Blocks that were asked for have arrived.
+    pub(super) fn synced_blocks(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        mut asked: Vec<BlockId>,
+        blocks: Vec<Arc<Block>>,
+    ) -> Result<(), Fault> {
+        let is_awaited = |download: &&mut Download| download.conn == conn;
+        let Some(download) = self.sync.current.as_mut().filter(is_awaited) else {
+            return Ok(());
+        };
+        download.under_way = download.under_way.saturating_sub(asked.len());
+        let key = download.key;
+        let mut received = blocks;
+        received.retain(|block| asked.contains(&block.id()));
+        if received.is_empty() {
+            return self.rest(turn, conn);
+        }
+        asked.retain(|id| received.iter().all(|block| block.id() != *id));
+        if !asked.is_empty() {
+            self.ask_again(conn, asked);
+        }
+        for block in received {
+            if self.take_from(turn, conn, block, Origin::Synced(key))? {
+                // The connection has ended over it.
+                return Ok(());
+            }
+        }
+        self.advance(turn)
+    }
+
+    /// An answer was cut short by its size. Children must not come before their parents, so what was asked for behind the missing
+    /// blocks is asked for again with them.
+    fn ask_again(&mut self, conn: ConnId, mut missing: Vec<BlockId>) {
+        if let Some(session) = self.connections.session(conn) {
+            for asked in session
+                .asked
+                .iter_mut()
+                .filter(|asked| asked.purpose == Purpose::Sync)
+            {
+                asked.purpose = Purpose::Nothing;
+                missing.append(&mut asked.ids);
+            }
+        }
+        if let Some(download) = &mut self.sync.current {
+            download.under_way = 0;
+            for id in missing.into_iter().rev() {
+                download.wanted.push_front(id);
+            }
+        }
     }
 
     /// Leaves a peer alone for a while and tries another.
@@ -320,25 +320,32 @@ impl Machine {
         let until_ms = turn.now.monotonic_ms + self.config.sync_timeout_ms;
         self.sync.resting.insert(conn, until_ms);
         self.stop(turn);
-        self.seek_better(turn)
+        self.seek(turn)
     }
 
     fn stop(&mut self, turn: &mut Turn<'_>) {
         self.timers.cancel(&Timer::Sync);
-        if let State::Blocks(download) = std::mem::take(&mut self.sync.state) {
-            turn.notify(Event::Sync {
-                remaining: 0,
-                from: download.key,
-            });
+        if let Some(download) = self.sync.current.take() {
+            if let Some(session) = self.connections.session(download.conn) {
+                for asked in session
+                    .asked
+                    .iter_mut()
+                    .filter(|asked| asked.purpose == Purpose::Sync)
+                {
+                    asked.purpose = Purpose::Nothing;
+                }
+            }
+            let (remaining, from) = (0, download.key);
+            turn.notify(Event::Sync { remaining, from });
             self.refresh_templates(turn, 0);
         }
     }
 
-    /// The peer had its time, or somebody may be asked again.
+    /// The peer had its time, or somebody may be asked.
     pub(super) fn sync_due(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        match &self.sync.state {
-            State::Idle => self.seek_better(turn),
-            State::Headers(download) | State::Blocks(download) => {
+        match &self.sync.current {
+            None => self.seek(turn),
+            Some(download) => {
                 let conn = download.conn;
                 self.rest(turn, conn)
             }
@@ -348,23 +355,14 @@ impl Machine {
     /// A connection has ended.
     pub(super) fn sync_left(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
         self.sync.resting.remove(&conn);
-        let current = match &self.sync.state {
-            State::Idle => None,
-            State::Headers(download) | State::Blocks(download) => Some(download.conn),
-        };
-        if current == Some(conn) {
+        if self
+            .sync
+            .current
+            .as_ref()
+            .is_some_and(|download| download.conn == conn)
+        {
             self.stop(turn);
             self.timers.set(Timer::Sync, turn.now.monotonic_ms);
         }
     }
-}
-
-/// What headers turned out to be.
-enum Extended {
-    /// They follow what is known.
-    Linked,
-    /// They follow nothing that is known: the peer's selection changed in between.
-    Unlinked,
-    /// They break a rule, provably.
-    Broken(String),
 }

@@ -6,7 +6,7 @@
 use crate::protocol::chain::block::{HEADER_BYTES, MAX_BLOCK_BYTES, MAX_PARENTS};
 use crate::protocol::chain::transaction::TRANSACTION_BYTES;
 
-/// Bytes of a frame before the handshake has ended: a `Hello` has at most 234.
+/// Bytes of a frame before the handshake has ended: a `Hello` has at most 730.
 pub const MAX_FRAME_BEFORE_HANDSHAKE: usize = 1_024;
 
 /// Bytes of the blocks in one `Blocks`: at least one block of any size, and enough small ones to fill a round trip.
@@ -34,13 +34,16 @@ pub const MAX_PEERS: usize = 64;
 /// Bytes of the user agent in a `Hello`: shown to people, never used as a label.
 pub const MAX_AGENT_BYTES: usize = 64;
 
-/// Bytes of a claim: work, tip, number.
-const CLAIM_BYTES: usize = 32 + 32 + 8;
+/// Tips in a claim beside the first: together they are the parents of a block.
+pub const MAX_BESIDE: usize = MAX_PARENTS - 1;
+
+/// Bytes of a claim: work, tip, number, other tips, what is pruned.
+const CLAIM_BYTES: usize = 32 + 32 + 8 + 8 + 32 * MAX_BESIDE + 8;
 
 /// Bytes of a message by its kind, in the order of [`Message`](super::message::Message): what the largest honest one takes.
 ///
 /// So the first eight bytes of a frame tell whether the rest of it is worth holding. A variant costs 4 bytes, a length 8.
-pub const MAX_MESSAGE_BYTES: [usize; 11] = [
+pub const MAX_MESSAGE_BYTES: [usize; 12] = [
     4 + 4 + 32 + 32 + 8 + 2 + CLAIM_BYTES + 8 + 8 + MAX_AGENT_BYTES,
     4 + 8 + CLAIM_BYTES,
     4 + 8 + CLAIM_BYTES,
@@ -51,7 +54,8 @@ pub const MAX_MESSAGE_BYTES: [usize; 11] = [
     4 + 8 + 4,
     MAX_FRAME,
     4 + 8 + 32 * MAX_LOCATOR,
-    4 + 8 + 8 + (8 + MAX_HEADING_BYTES) * MAX_HEADERS,
+    4 + 8 + 8 + (8 + MAX_HEADING_BYTES) * MAX_HEADERS + 1,
+    4 + 8 + 32 * MAX_BLOCKS,
 ];
 
 /// Bytes of a frame: the largest message is `Blocks`, whose entries cost 8 bytes of length each, behind variant, number and count.
@@ -67,8 +71,9 @@ pub const MAX_DECODED_BEFORE_HANDSHAKE: usize = 3 * MAX_FRAME_BEFORE_HANDSHAKE;
 /// Addresses that a node remembers: a small network whole, a large one well sampled.
 pub const MAX_ADDRESS_BOOK: usize = 1_024;
 
-/// Ids of blocks that a node remembers to be known to a peer: a minute of 11 blocks a second, and some.
-pub const MAX_KNOWN_BLOCKS: usize = 1_024;
+/// Ids of blocks that a node remembers to be known to a peer: 20 seconds of 11 blocks a second, and some. Copies of a block meet
+/// within one or two.
+pub const MAX_KNOWN_BLOCKS: usize = 256;
 
 /// Ids of transactions that a node remembers to be known to a peer: a few blocks' worth.
 pub const MAX_KNOWN_TRANSACTIONS: usize = 4_096;
@@ -78,9 +83,6 @@ pub const MAX_ORPHANS: usize = 128;
 
 /// Bytes of such blocks, whatever their number.
 pub const MAX_ORPHAN_BYTES: usize = 8 << 20;
-
-/// Headers that a node holds while it asks one peer for a better chain: 40 bytes each, so at most 8 MB for one peer at a time.
-pub const MAX_SYNC_HEADERS: usize = 200_000;
 
 /// Transactions in the mempool: ten full blocks of stream A.
 pub const MAX_MEMPOOL_TRANSACTIONS: usize = 100_000;
@@ -97,3 +99,6 @@ pub const MAX_TAKEN_BACK: usize = 4_096;
 
 /// Transactions that a node sends a peer when they meet: what a user submitted while they were apart gets through.
 pub const MAX_GREETING_TRANSACTIONS: usize = 2_000;
+
+/// Own submissions that a node sends a peer again with each ping: 3 kB every 10 s.
+pub const MAX_REMINDED: usize = 16;

@@ -16,17 +16,28 @@ use crate::protocol::chain::transaction::{SharedTransaction, Transaction, Transa
 use crate::protocol::chain::work::Work;
 
 /// The version of this protocol. Nodes of different versions part at the handshake.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// What a peer says of its chain. A claim: it leads to questions, never to decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Claim {
-    /// Total work of the tip.
+    /// The work of the tip.
     pub work: Work,
-    /// The tip.
+    /// The youngest block of the selected chain.
     pub tip: BlockId,
-    /// The tip's number, for people.
+    /// The last position in the order, for people.
     pub number: u64,
+    /// The other parents of the block that would be found next.
+    pub beside: Vec<BlockId>,
+    /// Blocks of the order up to this number are not served; 0 if all are.
+    pub pruned: u64,
+}
+
+impl Claim {
+    /// All blocks that the claim names. Everything that is ordered is in their past.
+    pub fn tips(&self) -> impl Iterator<Item = BlockId> {
+        std::iter::once(self.tip).chain(self.beside.iter().copied())
+    }
 }
 
 /// The first message in each direction.
@@ -105,31 +116,38 @@ pub enum Message {
     NewBlock(Arc<[u8]>),
     /// Passes a new transaction on.
     NewTransaction(Arc<[u8]>),
-    /// Asks for blocks of the selected order by number.
+    /// Asks for blocks of the order by number.
     RequestBlocks {
         /// The first number wanted.
         from_block: u64,
         /// How many; the answer may hold fewer.
         count: u32,
     },
-    /// Answers `RequestBlocks`, in order; empty if there are none.
+    /// Answers `RequestBlocks` and `RequestBlocksById`, in the order of the question; empty if there are none.
     Blocks {
-        /// The number that was asked for.
+        /// The number that was asked for; 0 if the question was for ids.
         from_block: u64,
         /// Canonical bytes.
         blocks: Vec<Arc<[u8]>>,
     },
-    /// Asks for the headers that follow the youngest block of the locator on the answering node's selected order.
+    /// Asks for the headers that follow the first block of the locator that is in the answering node's selected chain.
     RequestHeaders {
-        /// Ids of the asking node's selected order, youngest first.
+        /// Ids of the asking node's selected chain, youngest first.
         locator: Vec<BlockId>,
     },
-    /// Answers `RequestHeaders`, in order; fewer than [`limits::MAX_HEADERS`] say that there are no more.
+    /// Answers `RequestHeaders`, in order.
     Headers {
         /// The number of the first header.
         from_block: u64,
         /// Canonical bytes of headers with their parents.
         headers: Vec<Vec<u8>>,
+        /// Whether more follow.
+        more: bool,
+    },
+    /// Asks for blocks by their ids.
+    RequestBlocksById {
+        /// Which, parents before children.
+        ids: Vec<BlockId>,
     },
 }
 
@@ -153,6 +171,7 @@ impl Message {
             Self::Blocks { .. } => 8,
             Self::RequestHeaders { .. } => 9,
             Self::Headers { .. } => 10,
+            Self::RequestBlocksById { .. } => 11,
         }
     }
 
@@ -161,10 +180,17 @@ impl Message {
         Ok(match self {
             Self::Hello(hello) => {
                 count("agent bytes", hello.agent.len(), limits::MAX_AGENT_BYTES)?;
+                check_claim(&hello.claim)?;
                 Received::Hello(hello)
             }
-            Self::Ping { nonce, claim } => Received::Ping { nonce, claim },
-            Self::Pong { nonce, claim } => Received::Pong { nonce, claim },
+            Self::Ping { nonce, claim } => {
+                check_claim(&claim)?;
+                Received::Ping { nonce, claim }
+            }
+            Self::Pong { nonce, claim } => {
+                check_claim(&claim)?;
+                Received::Pong { nonce, claim }
+            }
             Self::RequestPeers => Received::RequestPeers,
             Self::Peers(peers) => {
                 count("peers", peers.len(), limits::MAX_PEERS)?;
@@ -187,9 +213,14 @@ impl Message {
                 count("locator", locator.len(), limits::MAX_LOCATOR)?;
                 Received::RequestHeaders { locator }
             }
+            Self::RequestBlocksById { ids } => {
+                count("ids", ids.len(), limits::MAX_BLOCKS)?;
+                Received::RequestBlocksById { ids }
+            }
             Self::Headers {
                 from_block,
                 headers,
+                more,
             } => {
                 count("headers", headers.len(), limits::MAX_HEADERS)?;
                 let decode = |bytes: Vec<u8>| Heading::decode(&bytes, network);
@@ -197,6 +228,7 @@ impl Message {
                 Received::Headers {
                     from_block,
                     headers,
+                    more,
                 }
             }
         })
@@ -204,7 +236,7 @@ impl Message {
 }
 
 /// Names of the message kinds, by their index on the wire.
-pub const MESSAGE_NAMES: [&str; 11] = [
+pub const MESSAGE_NAMES: [&str; 12] = [
     "hello",
     "ping",
     "pong",
@@ -216,7 +248,12 @@ pub const MESSAGE_NAMES: [&str; 11] = [
     "blocks",
     "request_headers",
     "headers",
+    "request_blocks_by_id",
 ];
+
+fn check_claim(claim: &Claim) -> Result<(), MessageError> {
+    count("tips", claim.beside.len(), limits::MAX_BESIDE)
+}
 
 fn count(what: &'static str, count: usize, limit: usize) -> Result<(), MessageError> {
     if count > limit {
@@ -292,7 +329,10 @@ pub enum Received {
     Headers {
         from_block: u64,
         headers: Vec<Heading>,
+        more: bool,
     },
+    /// See [`Message::RequestBlocksById`].
+    RequestBlocksById { ids: Vec<BlockId> },
 }
 
 impl Received {

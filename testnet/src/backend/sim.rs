@@ -103,6 +103,7 @@ impl Simulation {
         Ok(NodeState {
             blocks: status.tip.number,
             tip: status.tip.id,
+            parents: status.tip.parents.clone(),
             state_digest: status.tip.accumulator.digest(),
             transactions: status.tip.transactions,
             peers: status.sessions as u32,

@@ -1,0 +1,137 @@
+//! What the next block names as parents: the best tip that may be continued, and whatever else can be merged with it.
+
+use std::collections::{BTreeSet, BinaryHeap};
+
+use super::colouring::{Colouring, MergeError};
+use super::dag::{Dag, Index};
+use crate::protocol::chain::id::BlockId;
+use crate::protocol::chain::work::Work;
+
+/// The block that would be found next, if nobody knew more than this node: all the DAG that is ordered is in its past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Its parents, ascending by id.
+    pub parents: Vec<Index>,
+    /// Its colouring.
+    pub colouring: Colouring,
+}
+
+impl Dag {
+    /// Chooses among all tips; `None` if there is no block at all.
+    pub fn select(&self) -> Option<Selection> {
+        let mut candidates = Candidates::new(self);
+        let sink = loop {
+            let block = candidates.next()?;
+            if !self.node(block).invalid {
+                break block;
+            }
+            // Nobody shall hide a good block behind a bad one.
+            candidates.extend(&self.node(block).parents);
+        };
+        let others: Vec<_> = candidates
+            .filter(|other| !self.is_in_past_of(*other, sink))
+            .collect();
+        Some(self.join(sink, &others))
+    }
+
+    /// Adds to the best tip as many of the others as the rules allow, the best first.
+    fn join(&self, sink: Index, others: &[Index]) -> Selection {
+        let mut parents = vec![sink];
+        let most = self.limits.max_parents - 1;
+        parents.extend(others.iter().take(most));
+        // As a rule all of them go together.
+        let colouring = match self.colour(&parents) {
+            Ok(colouring) => colouring,
+            Err(_) => self.join_some(&mut parents, others),
+        };
+        parents.sort_unstable_by_key(|parent| self.node(*parent).id);
+        Selection { parents, colouring }
+    }
+
+    fn join_some(&self, parents: &mut Vec<Index>, others: &[Index]) -> Colouring {
+        parents.truncate(1);
+        let mut colouring = self.colour(parents).expect("a block alone merges nothing");
+        for other in others {
+            if parents.len() == self.limits.max_parents {
+                break;
+            }
+            let mut with = parents.clone();
+            with.push(*other);
+            let mut joined = self.colour(&with);
+            if joined
+                == Err(MergeError::Size {
+                    limit: self.limits.merge_limit,
+                })
+            {
+                // After a long partition: its older part goes first, the rest with the blocks to come.
+                let room = self.limits.merge_limit - colouring.merged.len();
+                if let Some(part) = self.older_part(*other, parents[0], room) {
+                    with.pop();
+                    with.push(part);
+                    joined = self.colour(&with);
+                }
+            }
+            if let Ok(joined) = joined {
+                *parents = with;
+                colouring = joined;
+            }
+        }
+        colouring
+    }
+
+    /// The youngest block in the chain of `block` by which at most `room` blocks join the past of `sink`.
+    fn older_part(&self, block: Index, sink: Index, room: usize) -> Option<Index> {
+        let mut chain = vec![block];
+        let mut at = block;
+        while !self.is_in_past_of(at, sink) {
+            let parent = self.node(at).selected_parent;
+            if parent == at || !self.holds(parent) {
+                return None;
+            }
+            at = parent;
+            chain.push(at);
+        }
+        let common = self.node(at).past;
+        chain.pop();
+        chain
+            .into_iter()
+            .find(|part| self.node(*part).past - common <= room as u64)
+    }
+}
+
+/// Blocks from the best to the worst, each once.
+struct Candidates<'a> {
+    dag: &'a Dag,
+    heap: BinaryHeap<(Work, BlockId, Index)>,
+    seen: BTreeSet<Index>,
+}
+
+impl<'a> Candidates<'a> {
+    fn new(dag: &'a Dag) -> Self {
+        let mut candidates = Self {
+            dag,
+            heap: BinaryHeap::new(),
+            seen: BTreeSet::new(),
+        };
+        let tips: Vec<_> = dag.tips().collect();
+        candidates.extend(&tips);
+        candidates
+    }
+
+    fn extend(&mut self, blocks: &[Index]) {
+        for block in blocks.iter().filter(|block| self.dag.holds(**block)) {
+            if self.seen.insert(*block) {
+                let (work, id) = self.dag.rank(*block);
+                self.heap.push((work, id, *block));
+            }
+        }
+    }
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = Index;
+
+    fn next(&mut self) -> Option<Index> {
+        self.heap.pop().map(|(_, _, block)| block)
+    }
+}
