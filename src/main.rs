@@ -39,6 +39,11 @@ fn perform(action: Action) -> u8 {
         Action::Config { loaded, json: true } => show(Ok(config::effective_json(&loaded))),
         Action::Config { loaded, .. } => show(Ok(config::effective_text(&loaded))),
         Action::Example => show(Ok(config::example())),
+        Action::Params {
+            loaded,
+            delay,
+            json,
+        } => show(cli::params(&loaded.config, delay, json)),
         Action::Key(loaded) => show(cli::key(&loaded.config)),
         Action::Status { loaded, rpc, json } => ask(cli::status(&loaded.config, rpc, json)),
         Action::Health { loaded, metrics } => ask(cli::health(&loaded.config, metrics)),

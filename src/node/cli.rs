@@ -1,6 +1,7 @@
 //! The command line of `node`: what it takes, and what it means.
 
 mod ask;
+mod params;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use super::config::{self, ConfigError, Loaded, Override};
 
 pub use ask::{AskError, health, key, status, transfer};
+pub use params::{Delay, params};
 
 const ABOUT: &str =
     "A node of the Triskel network: mines, gossips, syncs, stores, and serves metrics and JSON-RPC";
@@ -28,6 +30,7 @@ Examples:
   node --set peer.max_inbound=8             any key of the configuration
   node config --example > node.toml         a file with all keys, each explained
   node status --port 9001                   how the node on port 9001 is
+  node params --delay 500ms                 what the network's parameters mean
 
 Configuration:
   defaults < file (--config) < environment < flags; `node config` shows what holds
@@ -110,6 +113,17 @@ enum Command {
         /// Where its metrics are, if not where the configuration says
         #[arg(long, value_name = "ADDRESS")]
         metrics: Option<SocketAddr>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Explains the network's parameters: streams, finality, and how k follows from the delay of blocks
+    Params {
+        /// How long a block takes to reach every node, as 500ms or 1.5s, if not what the network is made for
+        #[arg(long, value_name = "DELAY")]
+        delay: Option<Delay>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         settings: Settings,
     },
@@ -223,6 +237,15 @@ pub enum Action {
         /// Where to ask, if not where the configuration says.
         metrics: Option<SocketAddr>,
     },
+    /// Explain the network's parameters.
+    Params {
+        /// The configuration.
+        loaded: Box<Loaded>,
+        /// The delay for which k is explained, if not the network's.
+        delay: Option<Delay>,
+        /// For programs.
+        json: bool,
+    },
     /// Show the node's key.
     Key(Box<Loaded>),
     /// Pay.
@@ -256,7 +279,7 @@ pub enum CliError {
     /// Neither a port nor a command.
     #[error(
         "`{0}` is neither a port (0 to 65535) nor a command \
-         (daemon, config, status, health, key, transfer); see node --help"
+         (daemon, config, status, health, params, key, transfer); see node --help"
     )]
     First(String),
     /// `--set` without `=`.
@@ -308,6 +331,15 @@ pub fn parse(
         Some(Command::Health { metrics, settings }) => Action::Health {
             loaded: load(&settings)?,
             metrics,
+        },
+        Some(Command::Params {
+            delay,
+            json,
+            settings,
+        }) => Action::Params {
+            loaded: load(&settings)?,
+            delay,
+            json,
         },
         Some(Command::Key { settings }) => Action::Key(load(&settings)?),
         Some(Command::Transfer {

@@ -208,3 +208,24 @@ fn a_reader_that_goes_away_is_no_error() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && errors.is_empty(), "{errors}");
 }
+
+#[test]
+fn params_explain_k() {
+    let text = output(&["params", "--delay", "1s"]);
+    for part in [
+        "2 * 1 s * 11.1 blocks/s = 22.2",
+        "k = 34",
+        "k         20 in this network",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&output(&["params", "--json"])).unwrap();
+    assert_eq!(json["delay"]["k"], json["k"]);
+    assert!(output(&["params", "--network", "chain"]).contains("a block has one parent"));
+    for delay in ["500", "0ms", "-1s", "61s", "soon"] {
+        let delay = format!("--delay={delay}");
+        let (code, errors) = refusal(&["params", &delay]);
+        assert_eq!(code, 2);
+        assert!(errors.contains("as 500ms or 1.5s"), "{errors}");
+    }
+}

@@ -261,7 +261,7 @@ fn status_table(status: &Status) -> String {
     ])
 }
 
-fn table(rows: &[(&str, String)]) -> String {
+pub(super) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in rows {
