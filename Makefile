@@ -2,6 +2,7 @@
 
 N ?= 5
 TXS ?= 100
+BLOCKS ?=
 BACKEND ?= auto
 SEED ?=
 IMAGE ?= triskel:dev
@@ -17,9 +18,9 @@ help: ## List what can be made
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-testnet: ## Start N=5 nodes with TXS=100 transfers and see that they converge; BACKEND=auto|process|docker|sim, SEED=1
+testnet: ## Start N=5 nodes with TXS=100 transfers and see that they converge; BACKEND=auto|process|docker|sim, BLOCKS=20, SEED=1
 	cargo build --release --workspace
-	target/release/testnet run --nodes $(N) --transfers $(TXS) --backend $(BACKEND) $(if $(SEED),--seed $(SEED))
+	target/release/testnet run --nodes $(N) --transfers $(TXS) --backend $(BACKEND) $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))
 
 up: image ## Start five nodes, Prometheus and Grafana in containers
 	$(COMPOSE) up --detach
