@@ -373,9 +373,10 @@ impl Flushing {
             let state = waited.unwrap_or_else(PoisonError::into_inner);
             let grouped = self
                 .wake
-                .wait_timeout_while(state, GROUPING, |state| !state.stop);
+                .wait_timeout_while(state, GROUPING, |state| !state.stop && !state.hurry);
             let (applied, stop) = {
-                let (state, _) = grouped.unwrap_or_else(PoisonError::into_inner);
+                let (mut state, _) = grouped.unwrap_or_else(PoisonError::into_inner);
+                state.hurry = false;
                 (state.applied, state.stop)
             };
             let begin = Instant::now();
