@@ -44,6 +44,7 @@ fn perform(action: Action) -> u8 {
             delay,
             json,
         } => show(cli::params(&loaded.config, delay, json)),
+        Action::Snapshot { loaded, command } => show(cli::snapshot(&loaded.config, &command)),
         Action::Key(loaded) => show(cli::key(&loaded.config)),
         Action::Status { loaded, rpc, json } => ask(cli::status(&loaded.config, rpc, json)),
         Action::Health { loaded, metrics } => ask(cli::health(&loaded.config, metrics)),

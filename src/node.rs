@@ -25,6 +25,7 @@ pub mod identity;
 pub mod metrics;
 mod miner;
 pub mod rpc;
+pub mod snapshot;
 mod start;
 pub mod stop;
 pub mod store;

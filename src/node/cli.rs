@@ -2,6 +2,7 @@
 
 mod ask;
 mod params;
+mod snapshot;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
@@ -14,6 +15,7 @@ use super::config::{self, ConfigError, Loaded, Override};
 
 pub use ask::{AskError, health, key, status, transfer};
 pub use params::{Delay, params};
+pub use snapshot::{SnapshotCommand, snapshot};
 
 const ABOUT: &str =
     "A node of the Triskel network: mines, gossips, syncs, stores, and serves metrics and JSON-RPC";
@@ -31,6 +33,7 @@ Examples:
   node config --example > node.toml         a file with all keys, each explained
   node status --port 9001                   how the node on port 9001 is
   node params --delay 500ms                 what the network's parameters mean
+  node snapshot import --from host:9000     a store without the blocks since genesis
 
 Configuration:
   defaults < file (--config) < environment < flags; `node config` shows what holds
@@ -132,6 +135,9 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Starts a node without all blocks since genesis: from the accounts before a final block, and all headers
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Pays from the node's own account, through a running node
     Transfer {
         /// Who receives
@@ -154,7 +160,7 @@ enum Command {
 /// Flags that set the configuration. Their values stay text: the table of keys reads them, as it does the environment.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Configuration")]
-struct Settings {
+pub struct Settings {
     /// A TOML file
     #[arg(short, long, value_name = "PATH")]
     config: Option<PathBuf>,
@@ -248,6 +254,13 @@ pub enum Action {
     },
     /// Show the node's key.
     Key(Box<Loaded>),
+    /// Write or read a snapshot.
+    Snapshot {
+        /// The configuration.
+        loaded: Box<Loaded>,
+        /// Which of both.
+        command: SnapshotCommand,
+    },
     /// Pay.
     Transfer {
         /// The configuration.
@@ -279,7 +292,7 @@ pub enum CliError {
     /// Neither a port nor a command.
     #[error(
         "`{0}` is neither a port (0 to 65535) nor a command \
-         (daemon, config, status, health, params, key, transfer); see node --help"
+         (daemon, config, status, health, params, key, snapshot, transfer); see node --help"
     )]
     First(String),
     /// `--set` without `=`.
@@ -340,6 +353,10 @@ pub fn parse(
             loaded: load(&settings)?,
             delay,
             json,
+        },
+        Some(Command::Snapshot(command)) => Action::Snapshot {
+            loaded: load(command.settings())?,
+            command,
         },
         Some(Command::Key { settings }) => Action::Key(load(&settings)?),
         Some(Command::Transfer {

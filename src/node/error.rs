@@ -57,12 +57,19 @@ impl NodeError {
             Self::Identity(_) | Self::Io { .. } | Self::Fault(_) => exit::FAILURE,
             Self::Config(_) => exit::USAGE,
             Self::Listen { .. } => exit::LISTEN,
-            Self::Store(StoreError::Locked { .. }) => exit::LOCKED,
-            Self::Store(StoreError::OtherNetwork { .. } | StoreError::Version { .. }) => {
-                exit::OTHER_DATA
-            }
-            Self::Store(StoreError::Damaged { .. }) => exit::DAMAGED,
-            Self::Store(StoreError::Io { .. }) => exit::FAILURE,
+            Self::Store(error) => error.exit_code(),
+        }
+    }
+}
+
+impl StoreError {
+    /// The code with which the program exits.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Locked { .. } => exit::LOCKED,
+            Self::OtherNetwork { .. } | Self::Version { .. } => exit::OTHER_DATA,
+            Self::Damaged { .. } => exit::DAMAGED,
+            Self::Io { .. } => exit::FAILURE,
         }
     }
 }

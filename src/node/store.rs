@@ -10,6 +10,7 @@ mod row;
 mod write;
 
 use std::fs::File;
+use std::ops::Bound::{Excluded, Included};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
@@ -327,6 +328,26 @@ impl View for Store {
         Ok(self
             .row("account", &named(b'a', &id.0))?
             .unwrap_or_default())
+    }
+
+    fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        count: usize,
+    ) -> Result<Vec<(AccountId, Account)>, Fault> {
+        let first = named(b'a', &[0; 32]);
+        let start = after.map_or(Included(first), |id| Excluded(named(b'a', &id.0)));
+        let end = Included(named(b'a', &[0xff; 32]));
+        let rows = self.read(|db| {
+            let rows = db.range((start, end)).take(count);
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        let decode = |(key, value): (sled::IVec, sled::IVec)| {
+            let id = key.get(1..).and_then(|id| id.try_into().ok());
+            let id = id.ok_or_else(|| Fault("a stored account has no id".to_owned()))?;
+            Ok((AccountId(id), row::decode("account", &value)?))
+        };
+        rows.into_iter().map(decode).collect()
     }
 
     fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {

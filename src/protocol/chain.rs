@@ -14,6 +14,7 @@ pub mod merkle;
 pub mod ordering;
 pub mod params;
 pub mod rules;
+pub mod snapshot;
 pub mod template;
 pub mod transaction;
 pub mod view;
@@ -104,6 +105,8 @@ pub struct Chain {
     recent: Recent,
     /// Whether bodies are dropped that no reorganisation reaches.
     prune: bool,
+    /// The oldest block of the selected chain whose body is here, if older ones are not: nothing before it can be undone.
+    base: Option<BlockId>,
     /// Blocks that this call found to commit to a wrong state.
     pub disqualified: Vec<BlockId>,
 }
@@ -134,7 +137,12 @@ impl Chain {
         let colouring = dag
             .colour(&parents)
             .map_err(|error| Fault(format!("the stored tip is damaged: {error}")))?;
+        let base = match tip.pruned {
+            0 => None,
+            pruned => overlay.ordered(pruned + 1)?.map(|ordered| ordered.id),
+        };
         Ok(Self {
+            base,
             network,
             tip,
             record,
@@ -178,17 +186,24 @@ impl Chain {
             return Err(Rejected::Known(id));
         }
         let parents = self.parents(block.heading(), overlay)?;
-        let entry = rules::place(&self.network, &self.dag, block.heading(), parents)?;
+        let mut entry = rules::place(&self.network, &self.dag, block.heading(), parents)?;
         let ahead_ms = entry.timestamp_ms.saturating_sub(wall_ms);
         if ahead_ms > self.network.params().max_future_ms {
             return Err(Rejected::Early { id, ahead_ms });
         }
         let parent = entry.colouring.selected_parent;
-        if self
-            .settled()
-            .is_some_and(|settled| !self.dag.is_in_chain_of(settled, parent))
-        {
+        let leaves = |block: Option<Index>| {
+            block.is_some_and(|block| !self.dag.is_in_chain_of(block, parent))
+        };
+        if leaves(self.settled_index()) {
             return Err(Rejected::Final(id));
+        }
+        if leaves(self.base.and_then(|base| self.dag.index(&base))) {
+            // It may be merged, but is not continued.
+            entry.invalid = true;
+            if entry.colouring.work + entry.own_work > self.tip.work {
+                return Err(Rejected::Final(id));
+            }
         }
         let record = rules::record(&self.dag, block.heading(), &entry);
         self.dag.insert(entry);
@@ -219,8 +234,12 @@ impl Chain {
         Ok(parents)
     }
 
-    /// The block that the selected chain does not leave any more.
-    fn settled(&self) -> Option<Index> {
+    /// The block that the selected chain does not leave any more; none in a young network.
+    pub fn settled(&self) -> Option<BlockId> {
+        self.settled_index().map(|index| self.dag.id(index))
+    }
+
+    fn settled_index(&self) -> Option<Index> {
         let colouring = &self.selection.colouring;
         let score = colouring
             .blue_score
@@ -395,12 +414,12 @@ impl Recent {
 }
 
 fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip {
-    let genesis = network.genesis();
-    let record = rules::genesis_record(network);
+    let record = write_first_block(network, overlay);
+    let genesis = record.id();
     let tip = Tip {
-        id: genesis.id(),
-        parents: vec![genesis.id()],
-        tips: vec![genesis.id()],
+        id: genesis,
+        parents: vec![genesis],
+        tips: vec![genesis],
         number: 0,
         work: record.work,
         blue_score: 1,
@@ -411,14 +430,6 @@ fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip {
         pruned: 0,
     };
     let batch = &mut overlay.batch;
-    batch.blocks.insert(genesis.id(), Arc::clone(genesis));
-    batch.records.insert(genesis.id(), Arc::new(record));
-    let ordered = Ordered {
-        id: genesis.id(),
-        colour: Colour::Chain,
-    };
-    batch.order.insert(0, Some(ordered));
-    batch.positions.insert(genesis.id(), Some(0));
     for allocation in &network.params().allocations {
         let account = ledger::Account {
             balance: allocation.balance,
@@ -428,6 +439,21 @@ fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip {
     }
     batch.tip = Some(tip.clone());
     tip
+}
+
+fn write_first_block(network: &Network, overlay: &mut Overlay<'_>) -> Arc<Record> {
+    let genesis = network.genesis();
+    let record = Arc::new(rules::genesis_record(network));
+    let batch = &mut overlay.batch;
+    batch.blocks.insert(genesis.id(), Arc::clone(genesis));
+    batch.records.insert(genesis.id(), Arc::clone(&record));
+    let ordered = Ordered {
+        id: genesis.id(),
+        colour: Colour::Chain,
+    };
+    batch.order.insert(0, Some(ordered));
+    batch.positions.insert(genesis.id(), Some(0));
+    record
 }
 
 /// Reads the young part of the DAG: everything down to where no reorganisation reaches.

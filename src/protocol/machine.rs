@@ -328,6 +328,15 @@ impl Machine {
                 turn.out.push(Effect::Serve { to: conn, request });
                 Ok(())
             }
+            Received::RequestAccounts { block, after } => {
+                let settled = self.chain.settled().unwrap_or_default();
+                let block = block.unwrap_or(settled);
+                let request = Request::Accounts { block, after };
+                turn.out.push(Effect::Serve { to: conn, request });
+                Ok(())
+            }
+            // Asked for where a node starts from a snapshot, before it is a node.
+            Received::Accounts { .. } => Ok(()),
             Received::Headers { headers, more, .. } => self.headers(turn, conn, &headers, more),
             Received::Blocks { blocks, .. } => self.blocks(turn, conn, blocks),
         }

@@ -1,6 +1,7 @@
 //! A disk that forgets what was not durable when its node crashes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use crate::protocol::chain::block::Block;
@@ -156,6 +157,16 @@ impl View for Disk {
 
     fn account(&self, id: &AccountId) -> Result<Account, Fault> {
         Ok(self.accounts.get(id).copied().unwrap_or_default())
+    }
+
+    fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        count: usize,
+    ) -> Result<Vec<(AccountId, Account)>, Fault> {
+        let range = (after.map_or(Unbounded, Excluded), Unbounded);
+        let rows = self.accounts.range::<AccountId, _>(range).take(count);
+        Ok(rows.map(|(id, account)| (*id, *account)).collect())
     }
 
     fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {

@@ -306,6 +306,21 @@ fn messages(chain: &Network, block: &Block, transaction: &SharedTransaction) -> 
             more: false,
         },
         Message::RequestBlocksById { ids: locator },
+        Message::RequestAccounts {
+            block: Some(block.id()),
+            after: None,
+        },
+        Message::Accounts {
+            block: block.id(),
+            accounts: vec![(
+                keys("sender").public(),
+                Account {
+                    balance: 5_000_000_000,
+                    nonce: 1,
+                },
+            )],
+            more: false,
+        },
     ];
     let frame = |message: &Message| {
         let name = format!("message-{}", message.name().replace('_', "-"));

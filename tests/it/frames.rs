@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use triskel::protocol::chain::block::{Block, MAX_BLOCK_BYTES, MAX_PARENTS, MAX_TRANSACTIONS};
-use triskel::protocol::chain::id::{BlockId, NodeKey};
+use triskel::protocol::chain::id::{AccountId, BlockId, NodeKey};
+use triskel::protocol::chain::ledger::Account;
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::template::{Search, Template};
 use triskel::protocol::chain::work::Work;
@@ -72,6 +73,24 @@ fn messages() -> impl Strategy<Value = Message> {
             .clone()
             .prop_map(|locator| Message::RequestHeaders { locator }),
         locator.prop_map(|ids| Message::RequestBlocksById { ids }),
+        any::<(Option<[u8; 32]>, Option<[u8; 32]>)>().prop_map(|(block, after)| {
+            Message::RequestAccounts {
+                block: block.map(BlockId),
+                after: after.map(AccountId),
+            }
+        }),
+        (
+            any::<([u8; 32], bool)>(),
+            prop::collection::vec(any::<([u8; 32], u64, u64)>(), 0..4)
+        )
+            .prop_map(|((block, more), accounts)| Message::Accounts {
+                block: BlockId(block),
+                accounts: accounts
+                    .into_iter()
+                    .map(|(id, balance, nonce)| (AccountId(id), Account { balance, nonce }))
+                    .collect(),
+                more,
+            }),
         (any::<(u64, bool)>(), prop::collection::vec(bytes(), 0..4)).prop_map(
             |((from_block, more), headers)| Message::Headers {
                 from_block,
@@ -289,6 +308,15 @@ fn what_consensus_allows_travels() {
         Message::RequestBlocksById {
             ids: vec![network.id(); limits::MAX_BLOCKS],
         },
+        Message::RequestAccounts {
+            block: Some(network.id()),
+            after: Some(AccountId::default()),
+        },
+        Message::Accounts {
+            block: network.id(),
+            accounts: vec![(AccountId::default(), Account::default()); limits::MAX_ACCOUNTS],
+            more: true,
+        },
     ];
     for message in largest {
         let frame = encode(&message);
@@ -355,6 +383,17 @@ fn lists_longer_than_their_cap_are_refused() {
     refused(Message::RequestHeaders { locator }, limits::MAX_LOCATOR);
     let ids = vec![network.id(); limits::MAX_BLOCKS + 1];
     refused(Message::RequestBlocksById { ids }, limits::MAX_BLOCKS);
+    let accounts = |count| {
+        let accounts = vec![(AccountId::default(), Account::default()); count];
+        let (block, more) = (network.id(), false);
+        Message::Accounts {
+            block,
+            accounts,
+            more,
+        }
+    };
+    refused(accounts(limits::MAX_ACCOUNTS + 1), limits::MAX_ACCOUNTS);
+    assert_eq!(accounts(2).check(&network), Err(MessageError::Order));
     let claim = Claim {
         work: Work::ZERO,
         tip: network.id(),

@@ -27,6 +27,7 @@ mod params;
 mod refusals;
 mod rpc;
 mod sim;
+mod snapshot;
 mod spec;
 mod store;
 mod tidy;

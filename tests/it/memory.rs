@@ -75,6 +75,18 @@ impl View for Memory {
     fn account(&self, id: &AccountId) -> Result<Account, Fault> {
         Ok(self.accounts.get(id).copied().unwrap_or_default())
     }
+    fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        count: usize,
+    ) -> Result<Vec<(AccountId, Account)>, Fault> {
+        let rows = self.accounts.iter().filter(|(id, _)| Some(*id) > after);
+        let rows = rows.filter(|(_, account)| !account.is_empty());
+        Ok(rows
+            .take(count)
+            .map(|(id, account)| (*id, *account))
+            .collect())
+    }
     fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
         Ok(self.undo.get(id).cloned())
     }

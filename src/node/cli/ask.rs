@@ -8,6 +8,7 @@ use crate::node::coins::{self, ParseCoinsError};
 use crate::node::config::{ConfigError, NodeConfig};
 use crate::node::error::exit;
 use crate::node::identity::{self, IdentityError};
+use crate::node::snapshot::TransferError;
 use crate::protocol::chain::address::AddressError;
 use crate::protocol::chain::id::{BlockId, NodeKey};
 use crate::protocol::chain::key::KeyPair;
@@ -67,6 +68,9 @@ pub enum AskError {
     /// There is no key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// There is no snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] TransferError),
 }
 
 impl AskError {
@@ -77,6 +81,7 @@ impl AskError {
             Self::Overflow | Self::Config(_) | Self::OtherNetwork { .. } => exit::USAGE,
             Self::Client(..) | Self::Refused(_) | Self::Slow(_) | Self::Unwell(_) => exit::FAILURE,
             Self::Identity(_) => exit::FAILURE,
+            Self::Snapshot(error) => error.exit_code(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! what would be if its batch were written, so that a decision over several blocks reads its own changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
@@ -143,6 +144,12 @@ pub trait View {
     fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault>;
     /// An account after the tip; empty if it never was touched.
     fn account(&self, id: &AccountId) -> Result<Account, Fault>;
+    /// Accounts after the tip that are not empty, ascending, from the first that is greater than `after`; at most `count`.
+    fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        count: usize,
+    ) -> Result<Vec<(AccountId, Account)>, Fault>;
     /// What undoing a selected block needs.
     fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault>;
     /// Where a transaction was applied in the selected order.
@@ -259,6 +266,21 @@ impl View for Overlay<'_> {
             Some(account) => Ok(*account),
             None => self.base.account(id),
         }
+    }
+
+    fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        count: usize,
+    ) -> Result<Vec<(AccountId, Account)>, Fault> {
+        let range = (after.map_or(Unbounded, Excluded), Unbounded);
+        let changed = self.batch.accounts.range::<AccountId, _>(range);
+        // Each change can empty one account of the base.
+        let base = self.base.accounts(after, count + changed.clone().count())?;
+        let mut merged: BTreeMap<_, _> = base.into_iter().collect();
+        merged.extend(changed.map(|(id, account)| (*id, *account)));
+        merged.retain(|_, account| !account.is_empty());
+        Ok(merged.into_iter().take(count).collect())
     }
 
     fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {

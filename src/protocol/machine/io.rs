@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::protocol::chain::block::{Block, Stream};
-use crate::protocol::chain::id::{BlockId, NodeKey, TransactionId};
+use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::template::Template;
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::Batch;
@@ -178,6 +178,13 @@ pub enum Request {
     Headers {
         /// Ids, youngest first.
         locator: Vec<BlockId>,
+    },
+    /// See [`Message::RequestAccounts`].
+    Accounts {
+        /// The block before which the accounts are wanted; zero if nothing is settled.
+        block: BlockId,
+        /// Where the page before ended.
+        after: Option<AccountId>,
     },
 }
 

@@ -1,13 +1,14 @@
 //! Answers to requests for old parts of the chain. A pure function of what is stored, so that any driver can run it anywhere.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::io::Request;
 use crate::protocol::chain::block::Block;
-use crate::protocol::chain::id::BlockId;
+use crate::protocol::chain::id::{AccountId, BlockId};
 use crate::protocol::chain::ordering::{Colour, Ordered};
 use crate::protocol::chain::view::{Fault, View};
-use crate::protocol::wire::limits::{MAX_BLOCKS, MAX_BLOCKS_BYTES, MAX_HEADERS};
+use crate::protocol::wire::limits::{MAX_ACCOUNTS, MAX_BLOCKS, MAX_BLOCKS_BYTES, MAX_HEADERS};
 use crate::protocol::wire::message::Message;
 
 /// The answer to a request, from the selected order as it is now.
@@ -16,6 +17,7 @@ pub fn serve(view: &dyn View, request: &Request) -> Result<Message, Fault> {
         Request::Blocks { from_block, count } => blocks(view, *from_block, *count as usize),
         Request::BlocksById { ids } => blocks_by_id(view, ids),
         Request::Headers { locator } => headers(view, locator),
+        Request::Accounts { block, after } => accounts(view, block, after.as_ref()),
     }
 }
 
@@ -117,6 +119,43 @@ fn headers(view: &dyn View, locator: &[BlockId]) -> Result<Message, Fault> {
     Ok(Message::Headers {
         from_block,
         headers,
+        more,
+    })
+}
+
+/// A page of the accounts before a block of the selected chain: those of now, with what each block since then has changed taken
+/// back.
+///
+/// A driver may write blocks meanwhile. What they change is taken back as well, because the blocks are read after the accounts; a
+/// reorganisation in between can still mix two states, which the asking node sees in the digest.
+fn accounts(view: &dyn View, block: &BlockId, after: Option<&AccountId>) -> Result<Message, Fault> {
+    let now = view.accounts(after, MAX_ACCOUNTS - 1)?;
+    let more = now.len() == MAX_ACCOUNTS - 1;
+    let last = now.last().map(|(id, _)| *id);
+    let in_page = |id: &AccountId| Some(id) > after && (!more || Some(*id) <= last);
+    // Of accounts that were in use, only the pot is ever empty again: there is room for it.
+    let mut page: BTreeMap<_, _> = now.into_iter().collect();
+    let nothing = Message::Accounts {
+        block: BlockId::default(),
+        accounts: Vec::new(),
+        more: false,
+    };
+    let (Some(first), Some(tip)) = (view.position(block)?, view.tip()?) else {
+        return Ok(nothing);
+    };
+    for number in (first..=tip.number).rev() {
+        let Some(Ordered { id, .. }) = view.ordered(number)? else {
+            return Ok(nothing);
+        };
+        let Some(undo) = view.undo(&id)? else {
+            return Ok(nothing);
+        };
+        page.extend(undo.accounts.into_iter().filter(|(id, _)| in_page(id)));
+    }
+    page.retain(|id, account| in_page(id) && !account.is_empty());
+    Ok(Message::Accounts {
+        block: *block,
+        accounts: page.into_iter().collect(),
         more,
     })
 }

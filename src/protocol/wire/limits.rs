@@ -25,6 +25,12 @@ pub const MAX_HEADERS: usize = 2_000;
 /// Bytes of one header with its parents.
 pub const MAX_HEADING_BYTES: usize = HEADER_BYTES + 1 + 32 * MAX_PARENTS;
 
+/// Accounts in one `Accounts`: as many bytes as a full `Headers`.
+pub const MAX_ACCOUNTS: usize = 8_192;
+
+/// Bytes of an account and its id.
+const ACCOUNT_BYTES: usize = 32 + 8 + 8;
+
 /// Ids in a locator: steps double, so 64 reach back 2^54 blocks.
 pub const MAX_LOCATOR: usize = 64;
 
@@ -43,7 +49,7 @@ const CLAIM_BYTES: usize = 32 + 32 + 8 + 8 + 32 * MAX_BESIDE + 8;
 /// Bytes of a message by its kind, in the order of [`Message`](super::message::Message): what the largest honest one takes.
 ///
 /// So the first eight bytes of a frame tell whether the rest of it is worth holding. A variant costs 4 bytes, a length 8.
-pub const MAX_MESSAGE_BYTES: [usize; 12] = [
+pub const MAX_MESSAGE_BYTES: [usize; 14] = [
     4 + 4 + 32 + 32 + 8 + 2 + CLAIM_BYTES + 8 + 8 + MAX_AGENT_BYTES,
     4 + 8 + CLAIM_BYTES,
     4 + 8 + CLAIM_BYTES,
@@ -56,6 +62,8 @@ pub const MAX_MESSAGE_BYTES: [usize; 12] = [
     4 + 8 + 32 * MAX_LOCATOR,
     4 + 8 + 8 + (8 + MAX_HEADING_BYTES) * MAX_HEADERS + 1,
     4 + 8 + 32 * MAX_BLOCKS,
+    4 + 1 + 32 + 1 + 32,
+    4 + 32 + 8 + ACCOUNT_BYTES * MAX_ACCOUNTS + 1,
 ];
 
 /// Bytes of a frame: the largest message is `Blocks`, whose entries cost 8 bytes of length each, behind variant, number and count.

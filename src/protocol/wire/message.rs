@@ -10,7 +10,8 @@ use bincode::{Decode, Encode};
 
 use super::limits;
 use crate::protocol::chain::block::{Block, BlockError, Heading};
-use crate::protocol::chain::id::{BlockId, NodeKey};
+use crate::protocol::chain::id::{AccountId, BlockId, NodeKey};
+use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::{SharedTransaction, Transaction, TransactionError};
 use crate::protocol::chain::work::Work;
@@ -149,6 +150,22 @@ pub enum Message {
         /// Which, parents before children.
         ids: Vec<BlockId>,
     },
+    /// Asks for the accounts before a settled block, which are those that its header commits to.
+    RequestAccounts {
+        /// The block; whichever the answering node chooses if absent.
+        block: Option<BlockId>,
+        /// The last account of the page before.
+        after: Option<AccountId>,
+    },
+    /// Answers `RequestAccounts`.
+    Accounts {
+        /// The block; zero if nothing is settled yet, or the wanted block is not served.
+        block: BlockId,
+        /// Those that are not empty, ascending.
+        accounts: Vec<(AccountId, Account)>,
+        /// Whether more follow.
+        more: bool,
+    },
 }
 
 impl Message {
@@ -172,6 +189,8 @@ impl Message {
             Self::RequestHeaders { .. } => 9,
             Self::Headers { .. } => 10,
             Self::RequestBlocksById { .. } => 11,
+            Self::RequestAccounts { .. } => 12,
+            Self::Accounts { .. } => 13,
         }
     }
 
@@ -217,6 +236,22 @@ impl Message {
                 count("ids", ids.len(), limits::MAX_BLOCKS)?;
                 Received::RequestBlocksById { ids }
             }
+            Self::RequestAccounts { block, after } => Received::RequestAccounts { block, after },
+            Self::Accounts {
+                block,
+                accounts,
+                more,
+            } => {
+                count("accounts", accounts.len(), limits::MAX_ACCOUNTS)?;
+                if !accounts.is_sorted_by(|(id, _), (next, _)| id < next) {
+                    return Err(MessageError::Order);
+                }
+                Received::Accounts {
+                    block,
+                    accounts,
+                    more,
+                }
+            }
             Self::Headers {
                 from_block,
                 headers,
@@ -236,7 +271,7 @@ impl Message {
 }
 
 /// Names of the message kinds, by their index on the wire.
-pub const MESSAGE_NAMES: [&str; 12] = [
+pub const MESSAGE_NAMES: [&str; 14] = [
     "hello",
     "ping",
     "pong",
@@ -249,6 +284,8 @@ pub const MESSAGE_NAMES: [&str; 12] = [
     "request_headers",
     "headers",
     "request_blocks_by_id",
+    "request_accounts",
+    "accounts",
 ];
 
 fn check_claim(claim: &Claim) -> Result<(), MessageError> {
@@ -290,6 +327,9 @@ pub enum MessageError {
         /// What is allowed.
         limit: usize,
     },
+    /// Accounts that do not ascend.
+    #[error("accounts that are not in ascending order")]
+    Order,
     /// A block or header that cannot be part of this network.
     #[error(transparent)]
     Block(#[from] BlockError),
@@ -333,6 +373,17 @@ pub enum Received {
     },
     /// See [`Message::RequestBlocksById`].
     RequestBlocksById { ids: Vec<BlockId> },
+    /// See [`Message::RequestAccounts`].
+    RequestAccounts {
+        block: Option<BlockId>,
+        after: Option<AccountId>,
+    },
+    /// See [`Message::Accounts`].
+    Accounts {
+        block: BlockId,
+        accounts: Vec<(AccountId, Account)>,
+        more: bool,
+    },
 }
 
 impl Received {

@@ -1,0 +1,295 @@
+//! Who answers: a running node over TCP, a store, or the file that recorded one of them.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Origin, PATIENCE, TransferError, addresses, name, nothing};
+use crate::node::store::{Claim, Store};
+use crate::protocol::chain::Chain;
+use crate::protocol::chain::id::{BlockId, NodeKey};
+use crate::protocol::chain::params::Network;
+use crate::protocol::chain::view::{Fault, Overlay, View as _};
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::machine::io::Request;
+use crate::protocol::machine::serve::serve;
+use crate::protocol::wire::frame::{self, Decoder};
+use crate::protocol::wire::message::{Claim as Tip, Hello, Message, PROTOCOL_VERSION};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// The cache of a store that is read once.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// Somebody who answers the questions of a snapshot, in their order.
+pub(super) trait Source {
+    /// How it is called in messages.
+    fn name(&self) -> String;
+    /// Who it is: the first answer.
+    fn hello(&mut self) -> Result<Message, TransferError>;
+    /// The answer to a question. Its content is not checked.
+    fn ask(&mut self, question: Message) -> Result<Message, TransferError>;
+}
+
+/// Opens what a snapshot comes from.
+pub(super) fn open(
+    origin: &Origin,
+    network: &Arc<Network>,
+) -> Result<Box<dyn Source>, TransferError> {
+    Ok(match origin {
+        Origin::File(path) => Box::new(Recorded::open(path)?),
+        Origin::Peer(endpoint) => Box::new(Peer::connect(endpoint, network)?),
+        Origin::Directory(path) => Box::new(Stored::open(path, network)?),
+    })
+}
+
+fn hello(network: &Network, claim: Tip) -> Result<Message, TransferError> {
+    let mut bytes = [0; 40];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Fault(format!("the system gives no random numbers: {error}")))?;
+    let (key, nonce) = bytes.split_at(32);
+    Ok(Message::Hello(Hello {
+        version: PROTOCOL_VERSION,
+        network: network.id(),
+        // Nobody's: the connection is not meant to last.
+        key: NodeKey(key.try_into().expect("split at 32 bytes")),
+        nonce: u64::from_le_bytes(nonce.try_into().expect("8 of 40 bytes are left")),
+        port: 0,
+        claim,
+        features: 0,
+        agent: concat!("triskel-snapshot/", env!("CARGO_PKG_VERSION")).to_owned(),
+    }))
+}
+
+/// A running node.
+struct Peer {
+    endpoint: Endpoint,
+    stream: TcpStream,
+    decoder: Decoder,
+    claim: Tip,
+}
+
+impl Peer {
+    fn connect(endpoint: &Endpoint, network: &Network) -> Result<Self, TransferError> {
+        let failed = |source| TransferError::Peer {
+            endpoint: endpoint.clone(),
+            source,
+        };
+        let mut last = io::Error::from(ErrorKind::NotFound);
+        for address in addresses(endpoint).map_err(failed)? {
+            match TcpStream::connect_timeout(&address, PATIENCE) {
+                Ok(stream) => {
+                    let prepared = stream
+                        .set_read_timeout(Some(PATIENCE))
+                        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+                        .and_then(|()| stream.set_nodelay(true));
+                    prepared.map_err(failed)?;
+                    let claim = nothing(network);
+                    let mut peer = Self {
+                        endpoint: endpoint.clone(),
+                        stream,
+                        decoder: Decoder::default(),
+                        claim: claim.clone(),
+                    };
+                    peer.send(&hello(network, claim)?)?;
+                    return Ok(peer);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+
+    fn failed(&self, source: io::Error) -> TransferError {
+        let endpoint = self.endpoint.clone();
+        match source.kind() {
+            // What an elapsed read timeout is called differs between systems.
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => TransferError::Peer {
+                endpoint,
+                source: io::Error::new(
+                    ErrorKind::TimedOut,
+                    format!("no answer within {PATIENCE:?}"),
+                ),
+            },
+            _ => TransferError::Peer { endpoint, source },
+        }
+    }
+
+    fn send(&mut self, message: &Message) -> Result<(), TransferError> {
+        let sent = self.stream.write_all(&frame::encode(message));
+        sent.map_err(|error| self.failed(error))
+    }
+
+    fn receive(&mut self) -> Result<Message, TransferError> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let next = self.decoder.next_message();
+            let next =
+                next.map_err(|error| TransferError::Damaged(self.name(), error.to_string()))?;
+            if let Some((message, _)) = next {
+                return Ok(message);
+            }
+            let count = match self.stream.read(&mut buffer) {
+                Ok(0) => {
+                    let text = "it ended the connection";
+                    return Err(self.failed(io::Error::new(ErrorKind::UnexpectedEof, text)));
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.failed(error)),
+            };
+            self.decoder.extend(&buffer[..count]);
+        }
+    }
+}
+
+impl Source for Peer {
+    fn name(&self) -> String {
+        self.endpoint.to_string()
+    }
+
+    fn hello(&mut self) -> Result<Message, TransferError> {
+        let message = self.receive()?;
+        self.decoder.greeted();
+        Ok(message)
+    }
+
+    fn ask(&mut self, question: Message) -> Result<Message, TransferError> {
+        self.send(&question)?;
+        loop {
+            let message = self.receive()?;
+            match (&question, &message) {
+                (Message::RequestAccounts { .. }, Message::Accounts { .. })
+                | (Message::RequestBlocksById { .. }, Message::Blocks { .. })
+                | (Message::RequestHeaders { .. }, Message::Headers { .. }) => return Ok(message),
+                (_, Message::Ping { nonce, .. }) => {
+                    let (nonce, claim) = (*nonce, self.claim.clone());
+                    self.send(&Message::Pong { nonce, claim })?;
+                }
+                // News of a network that this program does not take part in.
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The store of a node that does not run.
+struct Stored {
+    name: String,
+    store: Arc<Store>,
+    settled: BlockId,
+    hello: Message,
+}
+
+impl Stored {
+    fn open(path: &Path, network: &Arc<Network>) -> Result<Self, TransferError> {
+        let empty = || TransferError::Empty(path.to_owned());
+        if !path.join("blocks").exists() {
+            return Err(empty());
+        }
+        let store = Store::open(Claim::take(path)?, network, CACHE_BYTES)?;
+        let tip = store.tip()?.ok_or_else(empty)?;
+        let mut overlay = Overlay::new(&*store);
+        let chain = Chain::restore(Arc::clone(network), false, &mut overlay)?;
+        let claim = Tip {
+            number: tip.number,
+            pruned: tip.pruned,
+            ..nothing(network)
+        };
+        Ok(Self {
+            name: name(&Origin::Directory(path.to_owned())),
+            settled: chain.settled().unwrap_or_default(),
+            hello: hello(network, claim)?,
+            store,
+        })
+    }
+}
+
+impl Source for Stored {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn hello(&mut self) -> Result<Message, TransferError> {
+        Ok(self.hello.clone())
+    }
+
+    fn ask(&mut self, question: Message) -> Result<Message, TransferError> {
+        let request = match question {
+            Message::RequestAccounts { block, after } => Request::Accounts {
+                block: block.unwrap_or(self.settled),
+                after,
+            },
+            Message::RequestBlocksById { ids } => Request::BlocksById { ids },
+            Message::RequestHeaders { locator } => Request::Headers { locator },
+            _ => unreachable!("a snapshot asks nothing else"),
+        };
+        Ok(serve(&*self.store, &request)?)
+    }
+}
+
+/// A file of answers.
+struct Recorded {
+    name: String,
+    path: PathBuf,
+    file: File,
+    decoder: Decoder,
+}
+
+impl Recorded {
+    fn open(path: &Path) -> Result<Self, TransferError> {
+        let file = File::open(path).map_err(|source| TransferError::File {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            name: name(&Origin::File(path.to_owned())),
+            path: path.to_owned(),
+            file,
+            decoder: Decoder::default(),
+        })
+    }
+
+    fn next(&mut self) -> Result<Message, TransferError> {
+        let damaged = |reason: String| TransferError::Damaged(self.name.clone(), reason);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let next = self.decoder.next_message();
+            if let Some((message, _)) = next.map_err(|error| damaged(error.to_string()))? {
+                return Ok(message);
+            }
+            match self.file.read(&mut buffer) {
+                Ok(0) => return Err(damaged("it ends early".to_owned())),
+                Ok(count) => self.decoder.extend(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(TransferError::File {
+                        action: "read",
+                        path: self.path.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Source for Recorded {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn hello(&mut self) -> Result<Message, TransferError> {
+        let message = self.next()?;
+        self.decoder.greeted();
+        Ok(message)
+    }
+
+    fn ask(&mut self, _question: Message) -> Result<Message, TransferError> {
+        self.next()
+    }
+}
