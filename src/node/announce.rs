@@ -62,6 +62,18 @@ pub fn announce(event: &Event) {
         Event::TransactionRefused { label } => {
             debug!(target: "triskel::mempool", reason = label, "transaction refused: {label}");
         }
+        Event::OutOfReach {
+            key,
+            remote,
+            pruned,
+            number,
+        } => {
+            warn!(
+                target: "triskel::sync", peer = %key, pruned, number,
+                "{key:.12} has dropped the blocks up to #{pruned}, this node ends at #{number}: unless another peer \
+                 has them, start in an empty directory with `node snapshot import --from {remote}`"
+            );
+        }
         Event::Sync { remaining: 0, from } => {
             info!(
                 target: "triskel::sync", from = %from, remaining = 0,

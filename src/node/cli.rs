@@ -259,7 +259,7 @@ pub enum Action {
         /// The configuration.
         loaded: Box<Loaded>,
         /// Which of both.
-        command: SnapshotCommand,
+        command: Box<SnapshotCommand>,
     },
     /// Pay.
     Transfer {
@@ -356,7 +356,7 @@ pub fn parse(
         },
         Some(Command::Snapshot(command)) => Action::Snapshot {
             loaded: load(command.settings())?,
-            command,
+            command: Box::new(command),
         },
         Some(Command::Key { settings }) => Action::Key(load(&settings)?),
         Some(Command::Transfer {

@@ -117,7 +117,7 @@ impl Metrics {
                 all.reorganisations.inc();
                 all.reorganisation_depth.observe(*undone as f64);
             }
-            Event::TipChanged { .. } => {}
+            Event::TipChanged { .. } | Event::OutOfReach { .. } => {}
             Event::TransactionAdmitted { own, .. } => {
                 let label = if *own { "submitted" } else { "relayed" };
                 all.admitted.with_label_values(&[label]).inc();

@@ -229,3 +229,26 @@ fn params_explain_k() {
         assert!(errors.contains("as 500ms or 1.5s"), "{errors}");
     }
 }
+
+#[test]
+fn snapshots_come_from_somewhere_and_go_somewhere() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let data_dir = folder.path().to_str().unwrap();
+    let (code, errors) = refusal(&["snapshot", "import", "--data-dir", data_dir]);
+    assert_eq!(code, 2);
+    assert!(errors.contains("<FILE|--from <ENDPOINT>>"), "{errors}");
+    let (code, errors) = refusal(&["snapshot", "import", "--from", "nowhere"]);
+    assert_eq!(code, 2);
+    assert!(errors.contains("nowhere"), "{errors}");
+    let file = folder.path().join("none");
+    let file = file.to_str().unwrap();
+    let (code, errors) = refusal(&["snapshot", "import", file, "--data-dir", data_dir]);
+    assert_eq!(code, 1);
+    assert!(errors.contains(file), "{errors}");
+    let (code, errors) = refusal(&["snapshot", "export", file, "--data-dir", data_dir]);
+    assert_eq!(code, 1);
+    assert!(errors.contains("holds no chain"), "{errors}");
+    let (code, errors) = refusal(&["snapshot", "export", file, "--data-dir", "{slot}"]);
+    assert_eq!(code, 2);
+    assert!(errors.contains("--data-dir"), "{errors}");
+}

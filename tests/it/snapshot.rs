@@ -18,6 +18,8 @@ use triskel::protocol::chain::snapshot::SnapshotError;
 use triskel::protocol::machine::io::Command;
 use triskel::protocol::wire::frame::{Decoder, encode};
 use triskel::protocol::wire::message::Message;
+use triskel::rpc::GetBlock;
+use triskel::rpc::client::Client;
 
 use super::memory::person;
 use super::node::Member;
@@ -94,10 +96,8 @@ async fn catches_up(folder: TempDir, other: &Member) -> (Member, Snapshot) {
         config.peers.push(endpoint);
     })
     .await;
-    let wanted = other.now().tip;
-    let found = member
-        .until("the other's tip", |now| now.tip.parents == wanted.parents)
-        .await;
+    member.agrees_with(other).await;
+    let (found, wanted) = (member.now(), other.now().tip);
     assert_eq!(found.tip.accumulator, wanted.accumulator);
     assert_eq!(
         (
@@ -140,6 +140,26 @@ async fn a_node_starts_from_what_another_sends() {
     let (young, _) = catches_up(folder, &old).await;
 
     // What it does not have it does not serve, and says so; from the accounts that it has, a third one starts.
+    let client = Client::new(young.node.rpc().unwrap());
+    let number = Some(summary.number - 1);
+    let error = client
+        .call(GetBlock { id: None, number })
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("has dropped the blocks up to"),
+        "{error}"
+    );
+    let number = Some(summary.number);
+    assert_eq!(
+        client
+            .call(GetBlock { id: None, number })
+            .await
+            .unwrap()
+            .header
+            .id,
+        summary.block
+    );
     let third = TempDir::new().unwrap();
     start_from(Origin::Peer(young.endpoint()), &third)
         .await

@@ -100,6 +100,19 @@ fn not_found(what: &str, name: impl std::fmt::Display) -> Refusal {
     Refusal::new(code::NOT_FOUND, format!("there is no {what} {name}"))
 }
 
+/// The same, where what is looked for may be in a body that the node has dropped.
+fn not_here(control: &Control, what: &str, name: impl std::fmt::Display) -> Refusal {
+    match control.snapshot.borrow().tip.pruned {
+        0 => not_found(what, name),
+        pruned => {
+            let text = format!(
+                "there is no {what} {name}; this node has dropped the blocks up to number {pruned}"
+            );
+            Refusal::new(code::NOT_FOUND, text)
+        }
+    }
+}
+
 async fn order_to(control: &Control, order: Order) -> Answer<()> {
     control.orders.send(order).await.map_err(|_| stopping())
 }
@@ -215,10 +228,10 @@ async fn block(control: &Control, method: rpc::GetBlock) -> Answer<rpc::Block> {
     match (id, number) {
         (Some(id), None) => read(control, find)
             .await?
-            .ok_or_else(|| not_found("block", id)),
+            .ok_or_else(|| not_here(control, "block", id)),
         (None, Some(number)) => read(control, find)
             .await?
-            .ok_or_else(|| not_found("block number", number)),
+            .ok_or_else(|| not_here(control, "block number", number)),
         _ => Err(Refusal::new(
             code::INVALID_PARAMS,
             "block: give an id or a number, one of both",
@@ -282,7 +295,7 @@ async fn transaction(control: &Control, method: rpc::GetTransaction) -> Answer<r
     // It may have been applied between the two questions.
     match read(control, find).await? {
         Some((transaction, applied)) => Ok(describe(control, &transaction, Some(applied))),
-        None => Err(not_found("transaction", id)),
+        None => Err(not_here(control, "transaction", id)),
     }
 }
 

@@ -173,7 +173,7 @@ impl Loader {
                 pruned: record.number - 1,
             };
             self.base = Some((heading.clone(), index, tip));
-        } else if self.headers % FORGET_EVERY == 0 {
+        } else if self.headers.is_multiple_of(FORGET_EVERY) {
             let score = self.dag.blue_score(self.best);
             let bottom = score.checked_sub(self.network.limits().window());
             let root = bottom.and_then(|score| self.dag.chain_block_at(self.best, score));

@@ -358,6 +358,17 @@ pub enum Event {
         /// From whom.
         from: NodeKey,
     },
+    /// A peer has dropped blocks that this node would need first: there is no catching up from it.
+    OutOfReach {
+        /// The peer.
+        key: NodeKey,
+        /// The address at the other end.
+        remote: SocketAddr,
+        /// The blocks up to this number are dropped there.
+        pruned: u64,
+        /// The last number here.
+        number: u64,
+    },
 }
 
 /// Orders, in the order in which they must be performed.

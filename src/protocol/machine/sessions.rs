@@ -170,6 +170,7 @@ impl Machine {
             self.disconnect(turn, conn, reason);
             return Ok(());
         }
+        let remote = connection.remote;
         if let Some(endpoint) = &connection.dialled {
             self.addresses.succeeded(endpoint, hello.key);
         }
@@ -180,7 +181,17 @@ impl Machine {
             }
         }
         let claim = hello.claim.clone();
+        let key = hello.key;
+        let (pruned, number) = (claim.pruned, self.chain.tip().number);
         self.join(turn, conn, hello);
+        if pruned > number {
+            turn.notify(Event::OutOfReach {
+                key,
+                remote,
+                pruned,
+                number,
+            });
+        }
         self.greet(turn, conn)?;
         self.claimed(turn, conn, claim)?;
         // What a peer has from before is not on its way.
