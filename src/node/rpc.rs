@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::control::Control;
@@ -95,10 +96,9 @@ async fn batch(control: &Control, requests: Vec<Value>) -> Option<Value> {
             Refusal::new(code::INVALID_REQUEST, message),
         ));
     }
-    let mut answers = Vec::new();
-    for request in requests {
-        answers.extend(answer(control, request).await);
-    }
+    // Together, so that they wait for the disk once; each begins before the next one does.
+    let answers = join_all(requests.into_iter().map(|request| answer(control, request))).await;
+    let answers: Vec<_> = answers.into_iter().flatten().collect();
     (!answers.is_empty()).then_some(Value::Array(answers))
 }
 

@@ -9,6 +9,7 @@ use hyper::{Method as HttpMethod, Request, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -113,8 +114,43 @@ impl Client {
     ///
     /// Nobody answers, not in time, not with sense, or with a refusal.
     pub async fn call<M: Method>(&self, method: M) -> Result<M::Answer, ClientError> {
-        let params = serde_json::to_value(&method).map_err(|error| self.malformed(error))?;
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": M::NAME, "params": params });
+        let request = self.request(1, &method)?;
+        let response = self.exchange(&request).await?;
+        self.answer::<M>(response)
+    }
+
+    /// Calls a method many times in one request, at most 100 times: the node answers together what it can do together. The answers
+    /// are in the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call), for all calls or for one.
+    pub async fn batch<M: Method>(
+        &self,
+        methods: Vec<M>,
+    ) -> Result<Vec<Result<M::Answer, ClientError>>, ClientError> {
+        let requests = methods.iter().zip(0..);
+        let requests: Result<Vec<_>, _> = requests
+            .map(|(method, id)| self.request(id, method))
+            .collect();
+        let responses: Vec<Response> = self.exchange(&Value::Array(requests?)).await?;
+        if responses.len() != methods.len() {
+            return Err(self.malformed(format!(
+                "{} answers to {} calls",
+                responses.len(),
+                methods.len()
+            )));
+        }
+        let answers = responses.into_iter();
+        Ok(answers.map(|response| self.answer::<M>(response)).collect())
+    }
+
+    fn request<M: Method>(&self, id: u64, method: &M) -> Result<Value, ClientError> {
+        let params = serde_json::to_value(method).map_err(|error| self.malformed(error))?;
+        Ok(json!({ "jsonrpc": "2.0", "id": id, "method": M::NAME, "params": params }))
+    }
+
+    async fn exchange<T: DeserializeOwned>(&self, request: &Value) -> Result<T, ClientError> {
         let (status, body) = self
             .send(HttpMethod::POST, "/", request.to_string())
             .await?;
@@ -122,8 +158,10 @@ impl Client {
             let text = String::from_utf8_lossy(&body);
             return Err(self.malformed(format!("HTTP status {status}: {}", text.trim())));
         }
-        let response: Response =
-            serde_json::from_slice(&body).map_err(|error| self.malformed(error))?;
+        serde_json::from_slice(&body).map_err(|error| self.malformed(error))
+    }
+
+    fn answer<M: Method>(&self, response: Response) -> Result<M::Answer, ClientError> {
         if let Some(Refusal { code, message }) = response.error {
             return Err(ClientError::Refused { code, message });
         }
