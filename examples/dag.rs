@@ -13,10 +13,10 @@ use triskel::sim::map::REGIONS;
 use triskel::sim::{World, WorldConfig, simulated};
 
 /// What makes a picture worth looking at.
-const SEED: u64 = 1;
+const SEED: u64 = 9;
 const K: u16 = 3;
-const AFTER_MS: u64 = 30_000;
-const BLOCKS: u32 = 40;
+const AFTER_MS: u64 = 20_000;
+const BLOCKS: u32 = 30;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>());

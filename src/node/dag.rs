@@ -12,7 +12,7 @@ use crate::rpc::{Dag, DagBlock, DagColour};
 /// Blocks of one answer at most, as many as headers.
 pub const MAX_DAG_BLOCKS: u32 = 2_000;
 
-/// How often the order is read anew because it moved meanwhile. Reading it takes a few milliseconds, and it moves 11 times a second.
+/// How often the order is read anew because it moved meanwhile: it takes a few milliseconds, and moves 11 times a second.
 const ATTEMPTS: u32 = 100;
 
 /// The last blocks of the order, and those beside them.

@@ -31,8 +31,8 @@ pub fn dot(dag: &Dag) -> String {
         }
         text += "  }\n";
     }
-    for index in 0..graph.nodes.len() {
-        if !drawn[index] {
+    for (index, drawn) in drawn.into_iter().enumerate() {
+        if !drawn {
             text += &format!("  {}\n", vertex(&graph, index));
         }
     }

@@ -81,15 +81,17 @@ impl<'a> Graph<'a> {
         graph.streams = blocks.map(|block| block.stream.as_str()).collect();
         graph.streams.sort_unstable();
         graph.streams.dedup();
-        let tip = dag.blocks.iter().rev().find(|block| block.chain);
-        if let Some(tip) = tip {
-            let place = |id: &BlockId| places.get(id).copied();
+        let chain = |node: &Node<'_>| node.kind == Kind::Chain;
+        if let Some(tip) = graph.nodes.iter().rposition(chain) {
             graph.merge(graph.nodes.len(), &mut waiting);
+            let place = |id: &BlockId| places.get(id).copied();
+            let others = dag.parents.iter().filter_map(place);
+            let others = others.filter(|parent| *parent != tip);
             graph.nodes.push(Node {
                 block: None,
                 kind: Kind::Next,
-                parents: dag.parents.iter().filter_map(place).collect(),
-                selected: place(&tip.id),
+                parents: [tip].into_iter().chain(others).collect(),
+                selected: Some(tip),
                 is_cut: false,
             });
         }

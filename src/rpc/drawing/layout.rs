@@ -2,6 +2,7 @@
 //! parallel. The selected chain has the middle slots for itself, so nothing stands in its way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::graph::{Graph, Kind};
 
@@ -14,14 +15,10 @@ pub(super) struct Spot {
     pub(super) slot: i32,
 }
 
-/// The slots that a lane needs, first and last.
-pub(super) type Slots = (i32, i32);
-
 /// Where all blocks stand.
 pub(super) struct Layout {
     pub(super) spots: Vec<Spot>,
     pub(super) columns: usize,
-    pub(super) lanes: Vec<Slots>,
     taken: BTreeSet<(usize, i32, usize)>,
 }
 
@@ -31,7 +28,6 @@ impl Layout {
         let mut layout = Self {
             spots: Vec::new(),
             columns: columns.iter().max().map_or(0, |last| last + 1),
-            lanes: vec![(0, 0); graph.streams.len().max(1)],
             taken: BTreeSet::new(),
         };
         let mut by_column: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -55,8 +51,6 @@ impl Layout {
                 };
                 slots[index] = slot;
                 layout.taken.insert((lane, slot, column));
-                let (first, last) = &mut layout.lanes[lane];
-                (*first, *last) = ((*first).min(slot), (*last).max(slot));
             }
         }
         let spot = |(index, node)| Spot {
@@ -76,6 +70,15 @@ impl Layout {
         candidates
             .find(is_free)
             .expect("a column has fewer blocks than there are numbers")
+    }
+
+    /// The first and the last slot that a lane needs for these columns; the middle is always one of them.
+    pub(super) fn slots(&self, lane: usize, columns: &Range<usize>) -> (i32, i32) {
+        let spots = self.spots.iter();
+        let here = spots.filter(|spot| spot.lane == lane && columns.contains(&spot.column));
+        here.fold((0, 0), |(first, last), spot| {
+            (first.min(spot.slot), last.max(spot.slot))
+        })
     }
 
     /// Whether a block stands on the straight line between two of the same lane and slot.

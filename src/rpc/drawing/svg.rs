@@ -3,6 +3,7 @@
 //! Each row is a window upon the same strip, so what crosses a row's end goes on at the start of the next.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use super::graph::{Graph, Kind, Node, summary, title};
 use super::layout::{Layout, Spot};
@@ -41,7 +42,7 @@ const LANE_GAP: i64 = 4;
 const HALO: i64 = 5;
 /// What a row shows of its neighbours: lines, but no blocks.
 const BLEED: i64 = 9;
-const ROW_WIDTH: i64 = 1_300;
+const ROW_WIDTH: i64 = 1_200;
 const ROW_GAP: i64 = 26;
 const LEFT: i64 = 44;
 const RIGHT: i64 = 20;
@@ -63,6 +64,14 @@ pub fn svg(dag: &Dag) -> String {
     Picture::new(dag, &graph).draw()
 }
 
+/// A lane within its row.
+struct Lane {
+    top: i64,
+    height: i64,
+    /// The middle of its middle slot.
+    middle: i64,
+}
+
 struct Picture<'a> {
     dag: &'a Dag,
     graph: &'a Graph<'a>,
@@ -70,9 +79,8 @@ struct Picture<'a> {
     block_width: i64,
     pitch: i64,
     columns_a_row: usize,
-    /// The top and the height of each lane, within its row.
-    lanes: Vec<(i64, i64)>,
-    row_height: i64,
+    /// The lanes of the row that is being drawn.
+    lanes: Vec<Lane>,
     width: i64,
     text: String,
 }
@@ -87,13 +95,6 @@ impl<'a> Picture<'a> {
         let most = (ROW_WIDTH / pitch).max(1) as usize;
         let rows = layout.columns.div_ceil(most).max(1);
         let columns_a_row = layout.columns.div_ceil(rows).max(1);
-        let mut top = 0;
-        let mut lanes = Vec::new();
-        for (first, last) in &layout.lanes {
-            let height = i64::from(last - first) * SLOT + BLOCK_HEIGHT + 2 * LANE_PADDING;
-            lanes.push((top, height));
-            top += height + LANE_GAP;
-        }
         let width = (LEFT + columns_a_row as i64 * pitch + RIGHT).max(MIN_WIDTH);
         Self {
             dag,
@@ -102,8 +103,7 @@ impl<'a> Picture<'a> {
             block_width,
             pitch,
             columns_a_row,
-            lanes,
-            row_height: top - LANE_GAP,
+            lanes: Vec::new(),
             width,
             text: String::new(),
         }
@@ -116,8 +116,12 @@ impl<'a> Picture<'a> {
     fn draw(mut self) -> String {
         let legend_bottom = self.legend();
         let legend = std::mem::take(&mut self.text);
-        let rows = self.layout.columns.div_ceil(self.columns_a_row).max(1);
-        let height = legend_bottom + rows as i64 * (self.row_height + ROW_GAP);
+        let mut height = legend_bottom;
+        for first in (0..self.layout.columns).step_by(self.columns_a_row) {
+            let end = (first + self.columns_a_row).min(self.layout.columns);
+            height += self.row(&(first..end), height) + ROW_GAP;
+        }
+        let rows = std::mem::take(&mut self.text);
         let (width, name) = (self.width, escaped(&title(self.dag)));
         self.line(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
@@ -135,10 +139,7 @@ impl<'a> Picture<'a> {
             "<text class=\"note\" x=\"16\" y=\"54\">{about}</text>"
         ));
         self.text += &legend;
-        for row in 0..rows {
-            let top = legend_bottom + row as i64 * (self.row_height + ROW_GAP);
-            self.row(row * self.columns_a_row, top);
-        }
+        self.text += &rows;
         self.text += "</svg>\n";
         self.text
     }
@@ -163,7 +164,7 @@ impl<'a> Picture<'a> {
              .chain text{{font-weight:700}}\n\
              .red rect{{stroke:{RED};stroke-width:2;stroke-dasharray:4 3}}\n\
              .red path{{stroke:{RED};stroke-width:1.5;fill:none}}\n\
-             .red text{{font-weight:700}}\n\
+             .red text{{font-weight:700;paint-order:stroke;stroke:#fff;stroke-width:2.5px}}\n\
              .beside rect,.next rect{{stroke:{SELECTED_EDGE};stroke-dasharray:2 3}}\n\
              .next rect{{fill:#fff;stroke-width:2}}\n\
              .next text{{fill:#57606a}}"
@@ -249,46 +250,54 @@ impl<'a> Picture<'a> {
         (x + SAMPLE / 2, y)
     }
 
-    fn row(&mut self, first: usize, top: i64) {
-        let end = (first + self.columns_a_row).min(self.layout.columns);
-        let width = (end - first) as i64 * self.pitch + 2 * BLEED;
-        let (left, start) = (LEFT - BLEED, first as i64 * self.pitch - BLEED);
-        let height = self.row_height;
-        for lane in 0..self.graph.streams.len() {
-            let (lane_top, lane_height) = self.lanes[lane];
-            let middle = self.middle(lane, 0);
+    /// Draws these columns and returns how high they are.
+    fn row(&mut self, columns: &Range<usize>, top: i64) -> i64 {
+        let width = columns.len() as i64 * self.pitch + 2 * BLEED;
+        let (left, start) = (LEFT - BLEED, columns.start as i64 * self.pitch - BLEED);
+        self.lanes.clear();
+        let mut height = 0;
+        for (lane, name) in self.graph.streams.iter().enumerate() {
+            let (first, last) = self.layout.slots(lane, columns);
+            let lane = Lane {
+                top: height,
+                height: i64::from(last - first) * SLOT + BLOCK_HEIGHT + 2 * LANE_PADDING,
+                middle: height + LANE_PADDING + BLOCK_HEIGHT / 2 - i64::from(first) * SLOT,
+            };
             self.line(format_args!(
-                "<rect x=\"{left}\" y=\"{}\" width=\"{width}\" height=\"{lane_height}\" rx=\"6\" fill=\"#f5f7f9\"/>",
-                top + lane_top,
+                "<rect x=\"{left}\" y=\"{}\" width=\"{width}\" height=\"{}\" rx=\"6\" fill=\"#f5f7f9\"/>",
+                top + lane.top,
+                lane.height,
             ));
-            let name = escaped(self.graph.streams[lane]);
             self.line(format_args!(
-                "<text class=\"lane\" x=\"{}\" y=\"{}\">{name}</text>",
+                "<text class=\"lane\" x=\"{}\" y=\"{}\">{}</text>",
                 left / 2 + 2,
-                top + middle + 5,
+                top + lane.middle + 5,
+                escaped(name),
             ));
+            height += lane.height + LANE_GAP;
+            self.lanes.push(lane);
         }
+        height -= LANE_GAP;
         self.line(format_args!(
             "<svg x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" viewBox=\"{start} 0 {width} {height}\">"
         ));
-        self.merges(first, end);
-        self.edges(first, end);
+        self.merges(columns);
+        self.edges(columns);
         for index in 0..self.graph.nodes.len() {
-            if (first..end).contains(&self.layout.spots[index].column) {
+            if columns.contains(&self.layout.spots[index].column) {
                 self.block(index);
             }
         }
         self.text += "</svg>\n";
-    }
-
-    fn middle(&self, lane: usize, slot: i32) -> i64 {
-        let (first, _) = self.layout.lanes[lane];
-        self.lanes[lane].0 + LANE_PADDING + BLOCK_HEIGHT / 2 + i64::from(slot - first) * SLOT
+        height
     }
 
     fn point(&self, spot: Spot) -> (i64, i64) {
         let x = spot.column as i64 * self.pitch + self.pitch / 2;
-        (x, self.middle(spot.lane, spot.slot))
+        (
+            x,
+            self.lanes[spot.lane].middle + i64::from(spot.slot) * SLOT,
+        )
     }
 
     /// The way from a block to its parent.
@@ -316,19 +325,20 @@ impl<'a> Picture<'a> {
     }
 
     /// Whether a line between two blocks is seen in a row.
-    fn is_seen(&self, child: usize, parent: usize, first: usize, end: usize) -> bool {
-        self.layout.spots[parent].column < end && self.layout.spots[child].column >= first
+    fn is_seen(&self, child: usize, parent: usize, columns: &Range<usize>) -> bool {
+        let (to, from) = (self.layout.spots[parent], self.layout.spots[child]);
+        to.column < columns.end && from.column >= columns.start
     }
 
     /// Each merge set in one colour: its blocks, the block that merges them, and the lines between them.
-    fn merges(&mut self, first: usize, end: usize) {
+    fn merges(&mut self, columns: &Range<usize>) {
         let graph = self.graph;
         for (number, merge) in graph.merges.iter().enumerate() {
             let members = || merge.merged.iter().chain([&merge.by]).copied();
             let mut shapes = String::new();
             for child in members() {
                 let (x, y) = self.point(self.layout.spots[child]);
-                if (first..end).contains(&self.layout.spots[child].column) {
+                if columns.contains(&self.layout.spots[child].column) {
                     shapes += &format!(
                         "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"9\"/>",
                         x - self.block_width / 2 - HALO,
@@ -339,7 +349,7 @@ impl<'a> Picture<'a> {
                 }
                 for parent in &graph.nodes[child].parents {
                     let is_merged = merge.merged.contains(parent);
-                    if is_merged && self.is_seen(child, *parent, first, end) {
+                    if is_merged && self.is_seen(child, *parent, columns) {
                         shapes += &format!("<path d=\"{}\"/>", self.way(child, *parent));
                     }
                 }
@@ -357,13 +367,13 @@ impl<'a> Picture<'a> {
         }
     }
 
-    fn edges(&mut self, first: usize, end: usize) {
+    fn edges(&mut self, columns: &Range<usize>) {
         let graph = self.graph;
         // The boldest last, on top.
         let mut layers = [const { String::new() }; 3];
         for (child, node) in graph.nodes.iter().enumerate() {
             for parent in &node.parents {
-                if !self.is_seen(child, *parent, first, end) {
+                if !self.is_seen(child, *parent, columns) {
                     continue;
                 }
                 let is_selected = node.selected == Some(*parent);
@@ -377,7 +387,7 @@ impl<'a> Picture<'a> {
                 let way = self.way(child, *parent);
                 layers[layer] += &format!("<path class=\"{class}\" d=\"{way}\"/>\n");
             }
-            if node.is_cut && (first..end).contains(&self.layout.spots[child].column) {
+            if node.is_cut && columns.contains(&self.layout.spots[child].column) {
                 let (x, y) = self.point(self.layout.spots[child]);
                 let x = x - self.block_width / 2;
                 layers[0] += &format!(
