@@ -30,7 +30,8 @@ pub fn last(view: &dyn View, network: &Network, last: u32) -> Result<Dag, Fault>
         Err(Fault(reason))
     })?;
     let blocks = order.ordered.iter().map(|(number, ordered)| {
-        let record = record(view, &ordered.id)?;
+        let record = view.record(&ordered.id)?;
+        let record = record.ok_or_else(|| Fault::missing("record of block", ordered.id))?;
         block(view, network, &record, Some((*number, ordered.colour)))
     });
     let blocks = blocks.collect::<Result<_, _>>()?;
@@ -58,14 +59,17 @@ fn order(view: &dyn View, last: u32) -> Result<Option<Order>, Fault> {
     let tip = view
         .tip()?
         .ok_or_else(|| Fault("the store has no tip".to_owned()))?;
-    let first = (tip.number + 1).saturating_sub(last.into());
+    let wanted = (tip.number + 1).saturating_sub(last.into())..=tip.number;
     let mut ordered = Vec::new();
-    for number in first..=tip.number {
-        match view.ordered(number)? {
-            Some(found) => ordered.push((number, found)),
-            None => return Ok(None),
-        }
+    for number in wanted.rev() {
+        // A store that began with a snapshot does not have everything.
+        let Some(found) = view.ordered(number)? else {
+            break;
+        };
+        ordered.push((number, found));
     }
+    ordered.reverse();
+    let first = ordered.first().map_or(0, |(number, _)| *number);
     let mut beside = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut ahead = tip.tips.clone();
@@ -74,9 +78,9 @@ fn order(view: &dyn View, last: u32) -> Result<Option<Order>, Fault> {
         if !is_new || view.position(&id)?.is_some() {
             continue;
         }
-        let record = record(view, &id)?;
         // What is older than all that is shown would hang in the air.
-        if record.number >= first {
+        let record = view.record(&id)?;
+        if let Some(record) = record.filter(|record| record.number >= first) {
             ahead.extend(record.heading.parents());
             beside.insert((record.number, id), record);
         }
@@ -88,11 +92,6 @@ fn order(view: &dyn View, last: u32) -> Result<Option<Order>, Fault> {
         beside,
     };
     Ok(held_still.then_some(order))
-}
-
-fn record(view: &dyn View, id: &BlockId) -> Result<Arc<Record>, Fault> {
-    view.record(id)?
-        .ok_or_else(|| Fault::missing("record of block", id))
 }
 
 fn block(
