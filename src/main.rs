@@ -47,6 +47,7 @@ fn perform(action: Action) -> u8 {
         Action::Snapshot { loaded, command } => show(cli::snapshot(&loaded.config, &command)),
         Action::Key(loaded) => show(cli::key(&loaded.config)),
         Action::Status { loaded, rpc, json } => ask(cli::status(&loaded.config, rpc, json)),
+        Action::Dag { loaded, arguments } => ask(cli::dag(&loaded.config, &arguments)),
         Action::Health { loaded, metrics } => ask(cli::health(&loaded.config, metrics)),
         Action::Transfer {
             loaded,

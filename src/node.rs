@@ -17,6 +17,7 @@ pub mod coins;
 pub mod config;
 mod connection;
 pub mod control;
+pub mod dag;
 mod dial;
 mod driver;
 pub mod error;

@@ -4,6 +4,7 @@
 //! through [`client::Client`], people through curl.
 
 pub mod client;
+pub mod drawing;
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,12 @@ methods! {
         /// How many, at most 2,000.
         count: u32,
     } -> Vec<Header>;
+    /// The end of the order as a DAG, as `node dag` draws it.
+    GetDag = "dag" {
+        /// How many blocks, from 1 to 2,000; 200 if absent.
+        #[serde(default)]
+        last: Option<u32>,
+    } -> Dag;
     /// A transaction, applied or waiting.
     GetTransaction = "transaction" {
         /// Its id.
@@ -221,6 +228,57 @@ pub struct Block {
     pub size: u64,
     /// Transactions, in order.
     pub transactions: Vec<TransactionId>,
+}
+
+/// Answers [`GetDag`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dag {
+    /// The network's name.
+    pub network: String,
+    /// GHOSTDAG's k.
+    pub k: u16,
+    /// The last blocks of the order, in order. Between two blocks of the selected chain stand those that the second merges; behind
+    /// the last of the chain, those that the next block will merge.
+    pub blocks: Vec<DagBlock>,
+    /// Blocks as young as these that are not in the order, the oldest first: not mergeable any more, or not yet.
+    pub beside: Vec<DagBlock>,
+    /// What the next block names as parents.
+    pub parents: Vec<BlockId>,
+}
+
+/// A block in a DAG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DagBlock {
+    /// Its id.
+    pub id: BlockId,
+    /// Its position in the order; absent if it has none.
+    pub number: Option<u64>,
+    /// A, B or C.
+    pub stream: String,
+    /// Its parents.
+    pub parents: Vec<BlockId>,
+    /// Which of them it continues. Genesis names itself.
+    pub selected_parent: BlockId,
+    /// What the order counts it as; absent if it is not in the order.
+    pub colour: Option<DagColour>,
+    /// Whether it is in the selected chain.
+    pub chain: bool,
+    /// When its miner found it, in milliseconds since 1970-01-01 UTC.
+    pub timestamp_ms: u64,
+    /// The address that receives its reward; absent if its body is dropped.
+    pub miner: Option<String>,
+    /// How many transactions it holds; absent if its body is dropped.
+    pub transactions: Option<u32>,
+}
+
+/// A colour of GHOSTDAG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DagColour {
+    /// Well connected: rewarded, and its work counts.
+    Blue,
+    /// Too many blue blocks have never seen it, nor it them: merged without reward.
+    Red,
 }
 
 /// Answers [`GetTransaction`].

@@ -1,6 +1,7 @@
 //! The command line of `node`: what it takes, and what it means.
 
 mod ask;
+mod dag;
 mod params;
 mod snapshot;
 
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use super::config::{self, ConfigError, Loaded, Override};
 
 pub use ask::{AskError, health, key, status, transfer};
+pub use dag::{DagArguments, dag};
 pub use params::{Delay, params};
 pub use snapshot::{SnapshotCommand, snapshot};
 
@@ -32,6 +34,7 @@ Examples:
   node --set peer.max_inbound=8             any key of the configuration
   node config --example > node.toml         a file with all keys, each explained
   node status --port 9001                   how the node on port 9001 is
+  node dag --last 200 --svg > dag.svg       a picture of the last 200 blocks
   node params --delay 500ms                 what the network's parameters mean
   node snapshot import --from host:9000     a store without the blocks since genesis
 
@@ -108,6 +111,13 @@ enum Command {
         /// For programs
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Draws the last blocks of a running node: a table, or with --svg or --dot a picture
+    Dag {
+        #[command(flatten)]
+        arguments: DagArguments,
         #[command(flatten)]
         settings: Settings,
     },
@@ -236,6 +246,13 @@ pub enum Action {
         /// For programs.
         json: bool,
     },
+    /// Draw the last blocks of a node.
+    Dag {
+        /// The configuration.
+        loaded: Box<Loaded>,
+        /// Which blocks, and how.
+        arguments: DagArguments,
+    },
     /// Ask whether a node is well.
     Health {
         /// The configuration.
@@ -292,7 +309,7 @@ pub enum CliError {
     /// Neither a port nor a command.
     #[error(
         "`{0}` is neither a port (0 to 65535) nor a command \
-         (daemon, config, status, health, params, key, snapshot, transfer); see node --help"
+         (daemon, config, status, dag, health, params, key, snapshot, transfer); see node --help"
     )]
     First(String),
     /// `--set` without `=`.
@@ -340,6 +357,13 @@ pub fn parse(
             loaded: load(&settings)?,
             rpc,
             json,
+        },
+        Some(Command::Dag {
+            arguments,
+            settings,
+        }) => Action::Dag {
+            loaded: load(&settings)?,
+            arguments,
         },
         Some(Command::Health { metrics, settings }) => Action::Health {
             loaded: load(&settings)?,

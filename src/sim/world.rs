@@ -363,6 +363,11 @@ impl World {
         tips.all(|tip| Some(tip) == first)
     }
 
+    /// What a node has stored.
+    pub fn store(&self, node: usize) -> &dyn View {
+        &self.members[node].disk
+    }
+
     /// How many blocks of a node's order have a colour.
     pub fn ordered_as(&self, node: usize, colour: Colour) -> u64 {
         self.members[node].disk.ordered_as(colour)

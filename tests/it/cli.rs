@@ -40,9 +40,11 @@ fn help_teaches() {
         "TRISKEL__PORT=9001",
         "--no-mining",
         "transfer",
+        "node dag --last 200 --svg",
     ] {
         assert!(help.contains(part), "{part} is not in {help}");
     }
+    assert!(output(&["dag", "--help"]).contains("node dag --last 200 --dot | dot -Tpng"));
     assert!(output(&["--version"]).starts_with("node "));
 }
 
@@ -160,6 +162,19 @@ fn bad_usage_ends_with_2_and_says_why() {
             "name the address with --rpc",
         ),
         (
+            &["dag", "--last", "0"],
+            "invalid value '0' for '--last <BLOCKS>': 0 is not in 1..=2000",
+        ),
+        (&["dag", "--last", "2001"], "2001 is not in 1..=2000"),
+        (
+            &["dag", "--svg", "--dot"],
+            "'--svg' cannot be used with '--dot'",
+        ),
+        (
+            &["dag", "--set", "rpc.enabled=false"],
+            "name the address with --rpc",
+        ),
+        (
             &["transfer", "--to", "tsk1x", "--amount", "1"],
             "error: --to: `tsk1x` is not an address",
         ),
@@ -180,6 +195,7 @@ fn a_node_that_does_not_run_is_unwell() {
     for arguments in [
         ["health", "--metrics", "127.0.0.1:1"],
         ["status", "--rpc", "127.0.0.1:1"],
+        ["dag", "--rpc", "127.0.0.1:1"],
     ] {
         let (code, text) = refusal(&arguments);
         assert_eq!(code, 1, "{text}");

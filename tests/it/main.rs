@@ -13,6 +13,7 @@ mod cli;
 mod codec;
 mod config;
 mod crash;
+mod drawing;
 mod examples;
 mod frames;
 mod ghostdag;

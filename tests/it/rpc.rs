@@ -103,7 +103,11 @@ async fn blocks_and_mining_are_told_as_they_are() {
     client.call(rpc::StartMining {}).await.unwrap();
     until(&client, "five blocks", |status| status.tip.number >= 5).await;
     client.call(rpc::StopMining {}).await.unwrap();
-    let status = until(&client, "rest", |status| !status.mining).await;
+    // The last block counts as mined a moment before it is on disk.
+    let status = until(&client, "rest", |status| {
+        !status.mining && status.mined["A"] == status.tip.number
+    })
+    .await;
     assert_eq!(status.hashrate["A"], 2_500);
     assert_eq!(status.mined["A"], status.tip.number);
     assert!(status.balance > 0 && status.issued >= status.balance);
@@ -120,6 +124,16 @@ async fn blocks_and_mining_are_told_as_they_are() {
     for pair in headers.windows(2) {
         assert_eq!(pair[1].parents, [pair[0].id]);
     }
+    let dag = client.call(rpc::GetDag { last: None }).await.unwrap();
+    let ids = |headers: &[rpc::Header]| headers.iter().map(|header| header.id).collect::<Vec<_>>();
+    let drawn: Vec<_> = dag.blocks.iter().map(|block| block.id).collect();
+    assert_eq!(drawn, ids(&headers));
+    let miner = Some(&status.miner);
+    let is_own = |block: &rpc::DagBlock| block.chain && block.miner.as_ref() == miner;
+    assert!(dag.blocks[1..].iter().all(is_own) && dag.beside.is_empty());
+    assert_eq!(dag.parents, status.parents);
+    let two = client.call(rpc::GetDag { last: Some(2) }).await.unwrap();
+    assert_eq!(two.blocks, dag.blocks[dag.blocks.len() - 2..]);
     let by_id = rpc::GetBlock {
         id: Some(headers[3].id),
         number: None,
@@ -276,6 +290,9 @@ async fn wrong_parameters_are_named() {
             json!({ "from": 0, "count": 1, "extra": 1 }),
             "extra",
         ),
+        ("dag", json!({ "last": 0 }), "last is 0"),
+        ("dag", json!({ "last": 2_001 }), "1 to 2000"),
+        ("dag", json!({ "last": "all" }), "last"),
         ("block", json!({}), "id or a number"),
         ("block", json!({ "id": "zz" }), "id"),
         ("block", json!({ "number": 1e300 }), "number"),

@@ -18,8 +18,8 @@ use triskel::protocol::chain::snapshot::SnapshotError;
 use triskel::protocol::machine::io::Command;
 use triskel::protocol::wire::frame::{Decoder, encode};
 use triskel::protocol::wire::message::Message;
-use triskel::rpc::GetBlock;
 use triskel::rpc::client::Client;
+use triskel::rpc::{GetBlock, GetDag};
 
 use super::memory::person;
 use super::node::Member;
@@ -141,6 +141,8 @@ async fn a_node_starts_from_what_another_sends() {
 
     // What it does not have it does not serve, and says so; from the accounts that it has, a third one starts.
     let client = Client::new(young.node.rpc().unwrap());
+    let drawn = client.call(GetDag { last: Some(2_000) }).await.unwrap();
+    assert!(drawn.blocks[1].miner.is_none() && drawn.blocks.last().unwrap().miner.is_some());
     let number = Some(summary.number - 1);
     let error = client
         .call(GetBlock { id: None, number })

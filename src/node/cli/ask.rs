@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::node::coins::{self, ParseCoinsError};
@@ -65,6 +66,14 @@ pub enum AskError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The answer cannot be written.
+    #[error("--output: cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// There is no key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -80,7 +89,7 @@ impl AskError {
             Self::Off(..) | Self::Slot(_) | Self::Amount(_) | Self::Address(_) => exit::USAGE,
             Self::Overflow | Self::Config(_) | Self::OtherNetwork { .. } => exit::USAGE,
             Self::Client(..) | Self::Refused(_) | Self::Slow(_) | Self::Unwell(_) => exit::FAILURE,
-            Self::Identity(_) => exit::FAILURE,
+            Self::Identity(_) | Self::Write { .. } => exit::FAILURE,
             Self::Snapshot(error) => error.exit_code(),
         }
     }
@@ -170,14 +179,17 @@ pub async fn transfer(
     Ok(table(&rows))
 }
 
-async fn call<M: crate::rpc::Method>(client: &Client, method: M) -> Result<M::Answer, AskError> {
+pub(super) async fn call<M: crate::rpc::Method>(
+    client: &Client,
+    method: M,
+) -> Result<M::Answer, AskError> {
     client.call(method).await.map_err(|error| match error {
         ClientError::Refused { .. } => AskError::Refused(error.to_string()),
         error => AskError::Client(error, "RPC address"),
     })
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     address: SocketAddr,
     answer: impl Future<Output = Result<T, AskError>>,
 ) -> Result<T, AskError> {
@@ -186,7 +198,10 @@ async fn within<T>(
         .unwrap_or(Err(AskError::Slow(address)))
 }
 
-fn rpc_address(config: &NodeConfig, rpc: Option<SocketAddr>) -> Result<SocketAddr, AskError> {
+pub(super) fn rpc_address(
+    config: &NodeConfig,
+    rpc: Option<SocketAddr>,
+) -> Result<SocketAddr, AskError> {
     let address = rpc.or_else(|| config.rpc_address());
     Ok(reachable(
         address.ok_or(AskError::Off("rpc.enabled", "--rpc"))?,

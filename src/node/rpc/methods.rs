@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Refusal;
 use crate::node::control::{Control, Order};
+use crate::node::dag::{self, MAX_DAG_BLOCKS};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::ordering::Ordered;
@@ -18,6 +19,9 @@ use crate::rpc::{self, Method, code};
 
 /// Headers of one answer.
 const MAX_HEADERS: u32 = 2_000;
+
+/// Blocks of a DAG unless told otherwise.
+const DEFAULT_DAG_BLOCKS: u32 = 200;
 
 /// Ids of waiting transactions that are listed unless told otherwise.
 const DEFAULT_IDS: u32 = 1_000;
@@ -34,6 +38,7 @@ pub(super) async fn call(control: &Control, method: &str, params: Value) -> Answ
         rpc::GetPeers::NAME => run(params, |_: rpc::GetPeers| peers(control)).await,
         rpc::GetBlock::NAME => run(params, |method| block(control, method)).await,
         rpc::GetHeaders::NAME => run(params, |method| headers(control, method)).await,
+        rpc::GetDag::NAME => run(params, |method| last_blocks(control, method)).await,
         rpc::GetTransaction::NAME => run(params, |method| transaction(control, method)).await,
         rpc::GetAccount::NAME => run(params, |method| account(control, method)).await,
         rpc::GetMempool::NAME => run(params, |method| mempool(control, method)).await,
@@ -264,6 +269,21 @@ async fn headers(control: &Control, method: rpc::GetHeaders) -> Answer<Vec<rpc::
         .map_err(internal)?;
     control.store.settled().await.map_err(internal)?;
     Ok(headers)
+}
+
+async fn last_blocks(control: &Control, method: rpc::GetDag) -> Answer<rpc::Dag> {
+    let last = method.last.unwrap_or(DEFAULT_DAG_BLOCKS);
+    if !(1..=MAX_DAG_BLOCKS).contains(&last) {
+        let message = format!("dag: last is {last}, allowed is 1 to {MAX_DAG_BLOCKS}");
+        return Err(Refusal::new(code::INVALID_PARAMS, message));
+    }
+    let (store, network) = (Arc::clone(&control.store), Arc::clone(&control.network));
+    let reading = tokio::task::spawn_blocking(move || dag::last(&*store, &network, last)).await;
+    let dag = reading
+        .expect("reading a DAG does not panic")
+        .map_err(internal)?;
+    control.store.settled().await.map_err(internal)?;
+    Ok(dag)
 }
 
 async fn transaction(control: &Control, method: rpc::GetTransaction) -> Answer<rpc::Transaction> {
