@@ -11,6 +11,7 @@
 //! ```
 
 pub mod announce;
+mod checked;
 pub mod cli;
 mod clock;
 pub mod coins;

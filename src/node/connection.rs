@@ -4,6 +4,7 @@
 //! window; writing never makes the driver wait: a full queue is reported, and the peer is dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::checked::Checked;
 use super::metrics::Metrics;
 use super::store::Store;
 use crate::protocol::chain::params::Network;
@@ -20,8 +22,17 @@ use crate::protocol::machine::serve::serve;
 use crate::protocol::wire::frame::{self, Decoder};
 use crate::protocol::wire::message::{Message, MessageError, Received};
 
-/// Frames and requests that wait to be written. News of a minute at ten blocks a second; frames are shared between peers.
-const QUEUE: usize = 1_024;
+/// Frames and requests that wait to be written: a greeting, and a second of 5,000 transactions behind it.
+const QUEUE: usize = 8_192;
+
+/// Bytes of frames that wait to be written: some of the largest blocks. Frames are shared between peers.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// Frames taken from the queue at once.
+const WRITE_FRAMES: usize = 256;
+
+/// Bytes written at once, if so many wait.
+const WRITE_BYTES: usize = 64 * 1_024;
 
 /// Bytes read at once. Frames of relay are far smaller; those of sync take a few rounds.
 const READ_BYTES: usize = 16 * 1_024;
@@ -35,6 +46,7 @@ pub(super) struct Context {
     pub(super) network: Arc<Network>,
     pub(super) store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) checked: Arc<Checked>,
     pub(super) inputs: mpsc::Sender<Input>,
 }
 
@@ -61,16 +73,33 @@ pub(super) enum Outgoing {
     Serve(Request),
 }
 
+impl Outgoing {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.bytes.len(),
+            Self::Serve(_) => 0,
+        }
+    }
+}
+
 /// The driver's end of a connection. Dropped, the connection ends once everything is written.
 #[derive(Debug)]
 pub(super) struct Outlet {
     queue: mpsc::Sender<Outgoing>,
+    /// Bytes of frames in the queue.
+    queued: Arc<AtomicUsize>,
     task: AbortHandle,
 }
 
 impl Outlet {
     /// Puts something in the queue. False if it is full.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
+        let bytes = outgoing.bytes();
+        let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
+        // One frame of any size always has room.
+        if queued > 0 && queued + bytes > QUEUE_BYTES {
+            return false;
+        }
         !matches!(
             self.queue.try_send(outgoing),
             Err(mpsc::error::TrySendError::Full(_))
@@ -88,18 +117,21 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, context: Context) -> Outlet
     // Relay is a matter of single small frames: none of them waits for the next (Nagle).
     stream.set_nodelay(true).ok();
     let (queue, outgoing) = mpsc::channel(QUEUE);
+    let queued = Arc::new(AtomicUsize::new(0));
+    let waiting = Arc::clone(&queued);
     let task = tokio::spawn(async move {
         let (reader, writer) = stream.into_split();
         let inputs = context.inputs.clone();
         tokio::select! {
             () = read(conn, reader, &context) => {}
-            () = write(writer, outgoing, &context) => {}
+            () = write(writer, outgoing, &waiting, &context) => {}
         }
         // The driver may have ended: then nobody has to be told.
         inputs.send(Input::Disconnected { conn }).await.ok();
     });
     Outlet {
         queue,
+        queued,
         task: task.abort_handle(),
     }
 }
@@ -148,39 +180,65 @@ async fn checked(
 ) -> Result<Received, MessageError> {
     let begin = Instant::now();
     let is_block = matches!(message, Message::NewBlock(_) | Message::Blocks { .. });
+    let (network, known) = (Arc::clone(&context.network), Arc::clone(&context.checked));
+    let check = move || message.check_knowing(&network, &|id| known.contains(id));
     let result = if bytes <= INLINE_BYTES {
-        message.check(&context.network)
+        check()
     } else {
-        let network = Arc::clone(&context.network);
-        let check = tokio::task::spawn_blocking(move || message.check(&network));
+        let check = tokio::task::spawn_blocking(check);
         check.await.expect("checks of a message do not panic")
     };
+    if let Ok(Received::NewTransaction(transaction)) = &result {
+        context.checked.add(transaction.id());
+    }
     if is_block {
         context.metrics.validated("check", begin.elapsed());
     }
     result
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Outgoing>, context: &Context) {
-    while let Some(outgoing) = queue.recv().await {
-        let frame = match outgoing {
-            Outgoing::Frame(frame) => frame,
-            Outgoing::Serve(request) => {
-                let store = Arc::clone(&context.store);
-                let answer = tokio::task::spawn_blocking(move || serve(&*store, &request));
-                match answer.await.expect("reading the store does not panic") {
-                    Ok(message) => Frame::new(&message),
-                    Err(fault) => {
-                        tracing::error!(%fault, "a peer's request cannot be answered");
-                        return;
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Outgoing>,
+    queued: &AtomicUsize,
+    context: &Context,
+) {
+    let (mut burst, mut bytes) = (Vec::new(), Vec::new());
+    while queue.recv_many(&mut burst, WRITE_FRAMES).await > 0 {
+        for outgoing in burst.drain(..) {
+            queued.fetch_sub(outgoing.bytes(), Ordering::Relaxed);
+            let frame = match outgoing {
+                Outgoing::Frame(frame) => frame,
+                Outgoing::Serve(request) => {
+                    let store = Arc::clone(&context.store);
+                    let answer = tokio::task::spawn_blocking(move || serve(&*store, &request));
+                    match answer.await.expect("reading the store does not panic") {
+                        Ok(message) => Frame::new(&message),
+                        Err(fault) => {
+                            tracing::error!(%fault, "a peer's request cannot be answered");
+                            return;
+                        }
                     }
                 }
+            };
+            context.metrics.sent(frame.kind, frame.bytes.len());
+            bytes.extend_from_slice(&frame.bytes);
+            // Small frames travel together: each call of the system costs as much as a signature.
+            if bytes.len() >= WRITE_BYTES && !flush(&mut writer, &mut bytes).await {
+                return;
             }
-        };
-        if writer.write_all(&frame.bytes).await.is_err() {
+        }
+        if !flush(&mut writer, &mut bytes).await {
             return;
         }
-        context.metrics.sent(frame.kind, frame.bytes.len());
     }
     writer.shutdown().await.ok();
+}
+
+/// Writes and empties the buffer. False if the connection has ended.
+async fn flush(writer: &mut OwnedWriteHalf, bytes: &mut Vec<u8>) -> bool {
+    let written = writer.write_all(bytes).await;
+    bytes.clear();
+    bytes.shrink_to(WRITE_BYTES);
+    written.is_ok()
 }

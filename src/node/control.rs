@@ -16,6 +16,7 @@ use crate::protocol::machine::io::{Command, Direction};
 use crate::protocol::mempool::AdmissionError;
 
 use super::announce::Statistics;
+use super::checked::Checked;
 use super::store::Store;
 
 /// A running node, seen from beside: cheap to clone, valid until the node ends.
@@ -35,6 +36,8 @@ pub struct Control {
     pub store: Arc<Store>,
     /// The newest published state. What it says is on disk.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Transactions whose signatures were checked.
+    pub(super) checked: Arc<Checked>,
     /// The way to the driver. Closed once the node ends.
     pub orders: mpsc::Sender<Order>,
 }

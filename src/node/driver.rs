@@ -20,11 +20,11 @@ use super::miner::Miner;
 use super::store::{FAILED, Store};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::TransactionId;
-use crate::protocol::chain::view::{Batch, Fault, Record, Tip};
+use crate::protocol::chain::view::{Batch, Fault, Overlay, Record, Tip};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::Machine;
 use crate::protocol::machine::io::{
-    Command, ConnId, Effect, Event, Input, Origin, Outbox, Reason, Ticket,
+    Command, ConnId, Effect, Event, Input, Origin, Outbox, Reason, Request, Ticket,
 };
 use crate::protocol::mempool::AdmissionError;
 
@@ -63,14 +63,17 @@ pub(super) struct Driver {
     /// Connections whose queue was full.
     pub(super) slow: VecDeque<ConnId>,
     /// What turns have changed, and the store does not have yet.
-    pub(super) unstored: VecDeque<Unstored>,
+    pub(super) unstored: Unstored,
+    /// Requests of peers, which are answered from the store once it has what turns have changed.
+    pub(super) requests: Vec<(ConnId, Request)>,
     /// What waits for the disk: the sequence that must be durable, and the orders behind it.
     pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
 }
 
-/// What a turn has changed.
+/// What turns have changed. Several small ones are stored together: each write of sled costs as much as ten rows in it.
+#[derive(Default)]
 pub(super) struct Unstored {
-    batch: Box<Batch>,
+    batch: Batch,
     /// The tip after it, if it moved.
     tip: Option<(Tip, Arc<Record>)>,
     /// Orders that wait until it is durable.
@@ -97,6 +100,7 @@ impl Driver {
         self.store_now()?;
         self.publish();
         let mut burst = Vec::with_capacity(BURST);
+        let mut orders = Vec::with_capacity(BURST);
         loop {
             let deadline = self
                 .machine
@@ -104,10 +108,17 @@ impl Driver {
                 .map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
-                order = inlets.orders.recv() => match order {
-                    None | Some(Order::Stop) => return Ok(()),
-                    Some(order) => self.order(order)?,
-                },
+                _ = inlets.orders.recv_many(&mut orders, BURST) => {
+                    if orders.is_empty() {
+                        return Ok(());
+                    }
+                    for order in orders.drain(..) {
+                        if matches!(order, Order::Stop) {
+                            return self.store_now();
+                        }
+                        self.order(order)?;
+                    }
+                }
                 _ = inlets.durable.changed() => {
                     let durable = *inlets.durable.borrow_and_update();
                     if durable == FAILED {
@@ -119,8 +130,11 @@ impl Driver {
                 Some(arrival) = inlets.arrivals.recv() => self.arrive(arrival)?,
                 _ = inlets.inputs.recv_many(&mut burst, BURST) => {
                     for input in burst.drain(..) {
+                        let is_block = has_blocks(&input);
                         self.feed(input)?;
-                        self.store_later().await?;
+                        if is_block {
+                            self.store_later().await?;
+                        }
                     }
                 }
             }
@@ -131,7 +145,7 @@ impl Driver {
 
     /// Stores what the last turn changed, after what it sends has gone out: a node on the way costs a block less time that way.
     async fn store_later(&mut self) -> Result<(), Fault> {
-        if !self.unstored.is_empty() {
+        if !self.unstored.batch.is_empty() || !self.requests.is_empty() {
             tokio::task::yield_now().await;
             self.store_now()?;
         }
@@ -147,12 +161,16 @@ impl Driver {
         if let Input::Disconnected { conn } = &input {
             self.outlets.remove(conn);
         }
-        self.store_now()?;
-        let is_block = matches!(&input, Input::Message { message, .. } if message.has_blocks());
+        let is_block = has_blocks(&input);
         let begin = Instant::now();
         let mut out = Outbox::default();
-        self.machine
-            .handle(self.clock.now(), input, &*self.store, &mut out)?;
+        let mut view = Overlay::new(&*self.store);
+        view.batch = std::mem::take(&mut self.unstored.batch);
+        let handled = self
+            .machine
+            .handle(self.clock.now(), input, &view, &mut out);
+        self.unstored.batch = view.batch;
+        handled?;
         if is_block {
             self.metrics.validated("apply", begin.elapsed());
         }
@@ -170,17 +188,20 @@ impl Driver {
                         .tip
                         .is_some()
                         .then(|| (chain.tip().clone(), Arc::clone(chain.record())));
-                    let after = effects.by_ref().collect();
-                    self.unstored.push_back(Unstored { batch, tip, after });
+                    let unstored = &mut self.unstored;
+                    unstored.batch.merge(*batch);
+                    unstored.tip = tip.or_else(|| unstored.tip.take());
+                    unstored.after.extend(effects.by_ref());
                 }
                 effect => self.act(effect),
             }
         }
     }
 
-    /// Stores what turns have changed. The next turn reads it.
+    /// Stores what turns have changed, and then lets peers read.
     fn store_now(&mut self) -> Result<(), Fault> {
-        while let Some(Unstored { batch, tip, after }) = self.unstored.pop_front() {
+        let Unstored { batch, tip, after } = std::mem::take(&mut self.unstored);
+        if !batch.is_empty() {
             let sequence = self.store.apply(&batch)?;
             if let Some((tip, record)) = tip {
                 self.published.pending.push_back((sequence, tip, record));
@@ -189,6 +210,9 @@ impl Driver {
                 self.store.hurry();
             }
             self.waiting.push_back((sequence, after));
+        }
+        for (to, request) in std::mem::take(&mut self.requests) {
+            self.send(to, Outgoing::Serve(request));
         }
         Ok(())
     }
@@ -224,7 +248,7 @@ impl Driver {
                     self.send(conn, Outgoing::Frame(frame.clone()));
                 }
             }
-            Effect::Serve { to, request } => self.send(to, Outgoing::Serve(request)),
+            Effect::Serve { to, request } => self.requests.push((to, request)),
             Effect::Dial(endpoint) => {
                 announce::connecting(&endpoint);
                 let arrivals = self.arrivals.clone();
@@ -413,6 +437,10 @@ impl Driver {
             })
             .collect()
     }
+}
+
+fn has_blocks(input: &Input) -> bool {
+    matches!(input, Input::Message { message, .. } if message.has_blocks())
 }
 
 async fn at(deadline: Option<Instant>) {

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use super::checked::Checked;
 use super::clock::Clock;
 use super::config::NodeConfig;
 use super::connection::Context;
 use super::control::{Control, Snapshot};
-use super::driver::{Driver, Inlets, Published};
+use super::driver::{Driver, Inlets, Published, Unstored};
 use super::error::NodeError;
 use super::metrics::Metrics;
 use super::miner::Miner;
@@ -98,10 +99,12 @@ impl Parts<'_> {
         })?;
         let published = self.published(&machine, hashrate);
         let snapshot = published.sender.subscribe();
+        let checked = Arc::new(Checked::default());
         let context = Context {
             network: Arc::clone(&self.network),
             store: Arc::clone(&self.store),
             metrics: Arc::clone(&self.metrics),
+            checked: Arc::clone(&checked),
             inputs: input_sender,
         };
         tokio::spawn(dial::listen(peers, arrival_sender.clone()));
@@ -126,7 +129,8 @@ impl Parts<'_> {
             next_ticket: 0,
             replies: BTreeMap::new(),
             slow: VecDeque::new(),
-            unstored: VecDeque::new(),
+            unstored: Unstored::default(),
+            requests: Vec::new(),
             waiting: VecDeque::new(),
         };
         let control = Control {
@@ -137,6 +141,7 @@ impl Parts<'_> {
             started: Instant::now(),
             store: Arc::clone(&self.store),
             snapshot,
+            checked,
             orders: order_sender,
         };
         let inlets = Inlets {

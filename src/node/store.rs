@@ -34,6 +34,9 @@ use crate::protocol::chain::view::{Fault, Location, Record, Tip, View};
 /// threads, which would compete with passing the block on: by now that is done.
 const GROUPING: Duration = Duration::from_millis(10);
 
+/// After a flush the disk is left alone for so many times as long as that took: under load, more is gathered.
+const REST: u32 = 3;
+
 /// The sequence that [`Store::durable`] shows once nothing can be made durable any more.
 pub const FAILED: u64 = u64::MAX;
 
@@ -388,13 +391,20 @@ impl Flushing {
 
     fn run(&self, db: &sled::Db, file: &File) {
         let mut durable = 0;
+        let mut rested = Instant::now();
         loop {
             let idle = |state: &mut FlushState| state.applied == durable && !state.stop;
             let waited = self.wake.wait_while(self.lock(), idle);
             let state = waited.unwrap_or_else(PoisonError::into_inner);
+            let rest = rested.saturating_duration_since(Instant::now());
+            let resting = self
+                .wake
+                .wait_timeout_while(state, rest, |state| !state.stop);
+            let (state, _) = resting.unwrap_or_else(PoisonError::into_inner);
+            let grouping = GROUPING.saturating_sub(rest);
             let grouped = self
                 .wake
-                .wait_timeout_while(state, GROUPING, |state| !state.stop && !state.hurry);
+                .wait_timeout_while(state, grouping, |state| !state.stop && !state.hurry);
             let (applied, stop) = {
                 let (mut state, _) = grouped.unwrap_or_else(PoisonError::into_inner);
                 state.hurry = false;
@@ -412,6 +422,7 @@ impl Flushing {
                 return;
             }
             durable = applied;
+            rested = Instant::now() + REST * begin.elapsed();
             self.durable.send_replace(durable);
             if let Some(observer) = self.observer.get() {
                 observer(begin.elapsed());

@@ -1,5 +1,6 @@
 //! Transactions that wait for a block: admission, replacement, selection, eviction.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::chain::id::{AccountId, TransactionId};
@@ -111,7 +112,7 @@ pub struct Mempool {
     senders: BTreeMap<AccountId, BTreeMap<u64, SharedTransaction>>,
     by_id: BTreeMap<TransactionId, (AccountId, u64)>,
     /// By fee, lowest first; of equal fees the one with the greater id goes first.
-    by_fee: BTreeSet<(u64, std::cmp::Reverse<TransactionId>)>,
+    by_fee: BTreeSet<(u64, Reverse<TransactionId>)>,
 }
 
 impl Mempool {
@@ -206,7 +207,7 @@ impl Mempool {
             }
         }
         self.by_id.insert(id, (transfer.sender, transfer.nonce));
-        self.by_fee.insert((transfer.fee, std::cmp::Reverse(id)));
+        self.by_fee.insert((transfer.fee, Reverse(id)));
         self.senders
             .entry(transfer.sender)
             .or_default()
@@ -257,7 +258,7 @@ impl Mempool {
 
     /// Evicts the transaction of the lowest fee and what its sender has waiting behind it, if `newcomer` pays more.
     fn make_room(&mut self, newcomer: &Transfer) -> Result<Vec<TransactionId>, AdmissionError> {
-        let Some((lowest, std::cmp::Reverse(id))) = self.by_fee.first().copied() else {
+        let Some((lowest, Reverse(id))) = self.by_fee.first().copied() else {
             return Err(AdmissionError::Full { lowest: u64::MAX });
         };
         let (sender, nonce) = self.by_id[&id];
@@ -285,7 +286,7 @@ impl Mempool {
             self.senders.remove(&sender);
         }
         self.by_fee
-            .remove(&(transaction.transfer().fee, std::cmp::Reverse(*id)));
+            .remove(&(transaction.transfer().fee, Reverse(*id)));
         Some(transaction)
     }
 
@@ -306,10 +307,12 @@ impl Mempool {
 
     /// The most profitable transactions that can be applied in order, at most `limit`.
     ///
-    /// Repeatedly the highest fee among each sender's next transaction; ties go to the lower id. `account` reads the ledger.
+    /// Repeatedly the highest fee among each sender's next transaction. Ties go to the one whose id is lower under `salt`: miners
+    /// with salts of their own choose different ones, so that parallel blocks do not carry the same. `account` reads the ledger.
     pub fn select<E>(
         &self,
         limit: usize,
+        salt: u64,
         mut account: impl FnMut(&AccountId) -> Result<Account, E>,
     ) -> Result<Vec<SharedTransaction>, E> {
         let mut ready = BTreeSet::new();
@@ -317,7 +320,7 @@ impl Mempool {
         for (sender, waiting) in &self.senders {
             let state = account(sender)?;
             if let Some(next) = waiting.get(&state.nonce) {
-                ready.insert((next.transfer().fee, std::cmp::Reverse(next.id()), *sender));
+                ready.insert(rank(next, salt));
             }
             states.insert(*sender, state);
         }
@@ -338,9 +341,20 @@ impl Mempool {
             state.nonce += 1;
             selected.push(SharedTransaction::clone(transaction));
             if let Some(next) = self.senders[&sender].get(&state.nonce) {
-                ready.insert((next.transfer().fee, std::cmp::Reverse(next.id()), sender));
+                ready.insert(rank(next, salt));
             }
         }
         Ok(selected)
     }
+}
+
+/// By fee; then by the id under a salt, the lower the better. The sender comes along.
+fn rank(
+    transaction: &SharedTransaction,
+    salt: u64,
+) -> (u64, Reverse<(u64, TransactionId)>, AccountId) {
+    let (id, transfer) = (transaction.id(), transaction.transfer());
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    let salted = u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ salt;
+    (transfer.fee, Reverse((salted, id)), transfer.sender)
 }

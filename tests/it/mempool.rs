@@ -136,18 +136,19 @@ fn one_balance_is_offered_once() {
     mempool.admit(replacement, &holder(0)).unwrap();
 }
 
-fn select(mempool: &Mempool, limit: usize, nonces: [u64; 4]) -> Vec<SharedTransaction> {
+fn select(mempool: &Mempool, limit: usize, salt: u64, nonces: [u64; 4]) -> Vec<SharedTransaction> {
     let state = |id: &AccountId| {
         let person = (0..4).find(|person| account(*person) == *id).unwrap();
         Ok::<_, Infallible>(holder(nonces[person]))
     };
-    mempool.select(limit, state).unwrap()
+    mempool.select(limit, salt, state).unwrap()
 }
 
 /// Repeatedly looks through everything for the best transaction that could come next.
 fn naive_select(
     all: &[SharedTransaction],
     limit: usize,
+    salt: u64,
     nonces: [u64; 4],
 ) -> Vec<SharedTransaction> {
     let mut states: Vec<_> = (0..4)
@@ -161,10 +162,11 @@ fn naive_select(
                 .iter()
                 .any(|(id, state)| *id == transfer.sender && state.allows(transfer))
         };
-        let best = all
-            .iter()
-            .filter(allowed)
-            .max_by_key(|next| (next.transfer().fee, std::cmp::Reverse(next.id())));
+        let best = all.iter().filter(allowed).max_by_key(|next| {
+            let id = next.id();
+            let salted = u64::from_be_bytes(id.0[..8].try_into().unwrap()) ^ salt;
+            (next.transfer().fee, std::cmp::Reverse((salted, id)))
+        });
         let Some(best) = best else { break };
         let transfer = best.transfer();
         let found = states.iter_mut().find(|(id, _)| *id == transfer.sender);
@@ -184,6 +186,7 @@ proptest! {
         orders in prop::collection::vec((0usize..4, 0u64..600, 0u64..30, 0u64..8), 1..40),
         nonces in prop::array::uniform4(0u64..4),
         limit in 0usize..8,
+        salt: u64,
     ) {
         let network = network(0);
         let mut mempool = Mempool::new(LIMITS);
@@ -205,7 +208,7 @@ proptest! {
             prop_assert!(all.iter().all(|one| mempool.get(&one.id()) == Some(one)));
             prop_assert!(mempool.len() <= LIMITS.transactions);
         }
-        prop_assert_eq!(select(&mempool, limit, nonces), naive_select(&all, limit, nonces));
+        prop_assert_eq!(select(&mempool, limit, salt, nonces), naive_select(&all, limit, salt, nonces));
         for transaction in &all {
             prop_assert!(mempool.remove(&transaction.id()).is_some());
         }

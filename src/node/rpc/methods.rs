@@ -378,6 +378,7 @@ async fn submit(control: &Control, method: rpc::SubmitTransaction) -> Answer<rpc
     let network: BlockId = control.network.id();
     let decoded = Transaction::decode(&bytes, &network);
     let transaction = Arc::new(decoded.map_err(|error| refuse(error.to_string()))?);
+    control.checked.add(transaction.id());
     let answer = ask(control, |reply| Order::Submit { transaction, reply }).await?;
     match answer {
         Ok(id) => Ok(rpc::Submitted { id }),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::codec::{CodecError, Reader};
-use super::id::{AccountId, BlockId, StateDigest};
+use super::id::{AccountId, BlockId, StateDigest, TransactionId};
 use super::merkle;
 use super::params::{Algorithm, Network};
 use super::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction, TransactionError};
@@ -334,7 +334,23 @@ impl fmt::Debug for Block {
 impl Block {
     /// Reads canonical bytes and checks everything that needs no other block: form, proof of work, commitments, signatures.
     pub fn decode(bytes: Arc<[u8]>, network: &Network) -> Result<Self, BlockError> {
-        Self::read(bytes, Some(network))
+        Self::decode_knowing(bytes, network, &|_| false)
+    }
+
+    /// The same, without the signatures of transactions that `is_checked` says were checked before.
+    pub fn decode_knowing(
+        bytes: Arc<[u8]>,
+        network: &Network,
+        is_checked: &dyn Fn(&TransactionId) -> bool,
+    ) -> Result<Self, BlockError> {
+        let block = Self::read(bytes, Some(network))?;
+        for transaction in &block.body.transactions {
+            if !is_checked(&transaction.id()) {
+                let checked = transaction.check_signature(&network.id());
+                checked.map_err(|error| BlockError::Transaction(block.id(), error))?;
+            }
+        }
+        Ok(block)
     }
 
     /// Reads canonical bytes that this node has checked before it stored them.
@@ -383,14 +399,9 @@ impl Block {
             extra_nonce,
             transactions: unsigned,
         };
-        if let Some(network) = network {
-            // The commitment before the signatures: a body that is not the header's proves nothing against the header.
-            if body.root() != heading.header.body_root {
-                return Err(BlockError::BodyRoot(id));
-            }
-            for transaction in &body.transactions {
-                transaction.check_signature(&network.id()).map_err(refuse)?;
-            }
+        // The commitment before the signatures: a body that is not the header's proves nothing against the header.
+        if network.is_some() && body.root() != heading.header.body_root {
+            return Err(BlockError::BodyRoot(id));
         }
         Ok(Self {
             heading,

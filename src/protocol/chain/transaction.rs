@@ -107,8 +107,19 @@ impl Transaction {
 
     /// Reads canonical bytes and checks everything that needs no ledger, the signature included.
     pub fn decode(bytes: &[u8], network: &BlockId) -> Result<Self, TransactionError> {
+        Self::decode_knowing(bytes, network, &|_| false)
+    }
+
+    /// The same, without the signature if `is_checked` says that it was checked before.
+    pub fn decode_knowing(
+        bytes: &[u8],
+        network: &BlockId,
+        is_checked: &dyn Fn(&TransactionId) -> bool,
+    ) -> Result<Self, TransactionError> {
         let transaction = Self::decode_checked_before(bytes)?;
-        transaction.check_signature(network)?;
+        if !is_checked(&transaction.id) {
+            transaction.check_signature(network)?;
+        }
         Ok(transaction)
     }
 

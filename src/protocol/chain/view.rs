@@ -201,17 +201,26 @@ impl Batch {
     }
 
     /// Adds later changes, which win.
-    pub fn merge(&mut self, mut later: Self) {
-        self.blocks.append(&mut later.blocks);
-        self.records.append(&mut later.records);
-        self.order.append(&mut later.order);
-        self.positions.append(&mut later.positions);
-        self.accounts.append(&mut later.accounts);
-        self.undo.append(&mut later.undo);
-        self.transactions.append(&mut later.transactions);
-        self.pruned.append(&mut later.pruned);
-        self.pending.append(&mut later.pending);
+    pub fn merge(&mut self, later: Self) {
+        add(&mut self.blocks, later.blocks);
+        add(&mut self.records, later.records);
+        add(&mut self.order, later.order);
+        add(&mut self.positions, later.positions);
+        add(&mut self.accounts, later.accounts);
+        add(&mut self.undo, later.undo);
+        add(&mut self.transactions, later.transactions);
+        self.pruned.extend(later.pruned);
+        add(&mut self.pending, later.pending);
         self.tip = later.tip.or_else(|| self.tip.take());
+    }
+}
+
+fn add<K: Ord, V>(table: &mut BTreeMap<K, V>, mut later: BTreeMap<K, V>) {
+    // `append` builds the whole table anew, which is quicker unless little is added.
+    if later.len() < table.len() / 8 {
+        table.extend(later);
+    } else {
+        table.append(&mut later);
     }
 }
 

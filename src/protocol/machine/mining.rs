@@ -33,7 +33,8 @@ impl Machine {
                 .map(|(_, stream)| stream.params.max_transactions)
                 .max();
             let account = |id: &_| turn.overlay.account(id);
-            let selected = self.mempool.select(limit.unwrap_or(0) as usize, account)?;
+            let limit = limit.unwrap_or(0) as usize;
+            let selected = self.mempool.select(limit, self.nonce, account)?;
             let min_timestamp_ms = self.chain.record().timestamp_ms() + 1;
             for (stream, rules) in self.network.streams() {
                 // A prefix of the most profitable is the most profitable of its size.

@@ -10,7 +10,7 @@ use bincode::{Decode, Encode};
 
 use super::limits;
 use crate::protocol::chain::block::{Block, BlockError, Heading};
-use crate::protocol::chain::id::{AccountId, BlockId, NodeKey};
+use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::{SharedTransaction, Transaction, TransactionError};
@@ -196,6 +196,16 @@ impl Message {
 
     /// Reads what is inside and checks everything that needs no state: counts, proof of work, commitments, signatures.
     pub fn check(self, network: &Network) -> Result<Received, MessageError> {
+        self.check_knowing(network, &|_| false)
+    }
+
+    /// The same, without the signatures of transactions that `is_checked` says were checked before.
+    pub fn check_knowing(
+        self,
+        network: &Network,
+        is_checked: &dyn Fn(&TransactionId) -> bool,
+    ) -> Result<Received, MessageError> {
+        let block = |bytes| Block::decode_knowing(bytes, network, is_checked).map(Arc::new);
         Ok(match self {
             Self::Hello(hello) => {
                 count("agent bytes", hello.agent.len(), limits::MAX_AGENT_BYTES)?;
@@ -215,17 +225,17 @@ impl Message {
                 count("peers", peers.len(), limits::MAX_PEERS)?;
                 Received::Peers(peers.into_iter().map(SocketAddr::from).collect())
             }
-            Self::NewBlock(bytes) => Received::NewBlock(Arc::new(Block::decode(bytes, network)?)),
+            Self::NewBlock(bytes) => Received::NewBlock(block(bytes)?),
             Self::NewTransaction(bytes) => {
-                Received::NewTransaction(Arc::new(Transaction::decode(&bytes, &network.id())?))
+                let transaction = Transaction::decode_knowing(&bytes, &network.id(), is_checked)?;
+                Received::NewTransaction(Arc::new(transaction))
             }
             Self::RequestBlocks { from_block, count } => {
                 Received::RequestBlocks { from_block, count }
             }
             Self::Blocks { from_block, blocks } => {
                 count("blocks", blocks.len(), limits::MAX_BLOCKS)?;
-                let decode = |bytes| Block::decode(bytes, network).map(Arc::new);
-                let blocks = blocks.into_iter().map(decode).collect::<Result<_, _>>()?;
+                let blocks = blocks.into_iter().map(block).collect::<Result<_, _>>()?;
                 Received::Blocks { from_block, blocks }
             }
             Self::RequestHeaders { locator } => {
