@@ -4,6 +4,7 @@
 //! timestamps, colours and acceptance are those of consensus. Honest miners hear of each other's blocks at once, and nothing is
 //! lost on the way to them.
 
+mod clock;
 mod dating;
 mod depth;
 mod line;
