@@ -7,6 +7,7 @@
     reason = "the bans are the protocol's"
 )]
 
+mod attacks;
 mod bits;
 mod chain;
 mod cli;
