@@ -50,7 +50,7 @@ fn main() {
         rng.fill(&mut id.0);
         let begin = Instant::now();
         let placed = dag.colour(&parents).expect("what is known goes together");
-        let work = rules::block_work(&network, &placed.streams, Stream::C);
+        let work = rules::block_work(&network, &placed.streams, &placed.streams, Stream::C);
         let index = dag.insert(Entry {
             id,
             stream: Stream::C,

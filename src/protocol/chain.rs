@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod merkle;
 pub mod ordering;
 pub mod params;
+mod recent;
 pub mod rules;
 pub mod snapshot;
 pub mod template;
@@ -20,7 +21,7 @@ pub mod transaction;
 pub mod view;
 pub mod work;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use block::{Block, Heading, Stream};
@@ -30,6 +31,7 @@ use ordering::route::Route;
 use ordering::selection::Selection;
 use ordering::{Colour, Ordered};
 use params::Network;
+use recent::Recent;
 use rules::HeaderError;
 use view::{Fault, Overlay, Record, Tip, View};
 
@@ -84,9 +86,6 @@ impl Rejected {
         matches!(self, Self::Header(_))
     }
 }
-
-/// Blocks that are kept at hand: those at the end of the order are undone and applied again when a block comes between them.
-const RECENT_BLOCKS: usize = 64;
 
 /// Every so many blue blocks old ones are forgotten.
 const FORGET_EVERY: u64 = 64;
@@ -186,7 +185,11 @@ impl Chain {
             return Err(Rejected::Known(id));
         }
         let parents = self.parents(block.heading(), overlay)?;
-        let mut entry = rules::place(&self.network, &self.dag, block.heading(), parents)?;
+        let placed = rules::place(&self.network, &self.dag, block.heading(), parents);
+        let mut entry = match placed {
+            Err(HeaderError::Deep(id)) => return Err(Rejected::Final(id)),
+            placed => placed?,
+        };
         let ahead_ms = entry.timestamp_ms.saturating_sub(wall_ms);
         if ahead_ms > self.network.params().max_future_ms {
             return Err(Rejected::Early { id, ahead_ms });
@@ -380,36 +383,16 @@ impl Chain {
         &self.selection
     }
 
+    /// The earliest date that the next block can have, in milliseconds since 1970-01-01 UTC.
+    pub fn next_timestamp_ms(&self) -> u64 {
+        let parents = self.selection.parents.iter();
+        let dates = parents.map(|parent| self.dag.timestamp_ms(*parent));
+        dates.max().map_or(0, |latest| latest + 1)
+    }
+
     /// The target of the next block of `stream`.
     pub fn next_bits(&self, stream: Stream) -> Option<u32> {
         rules::next_target(&self.network, &self.tip.streams, stream).map(work::Target::to_bits)
-    }
-}
-
-/// Blocks that were added or needed last.
-#[derive(Clone, Debug, Default)]
-struct Recent {
-    blocks: BTreeMap<BlockId, Arc<Block>>,
-    order: VecDeque<BlockId>,
-}
-
-impl Recent {
-    fn add(&mut self, block: &Arc<Block>) {
-        if self.blocks.insert(block.id(), Arc::clone(block)).is_none() {
-            self.order.push_back(block.id());
-        }
-        if self.order.len() > RECENT_BLOCKS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.blocks.remove(&oldest);
-        }
-    }
-
-    fn block(&self, id: &BlockId, view: &dyn View) -> Result<Arc<Block>, Fault> {
-        match self.blocks.get(id) {
-            Some(block) => Ok(Arc::clone(block)),
-            None => view.block(id)?.ok_or_else(|| Fault::missing("block", id)),
-        }
     }
 }
 

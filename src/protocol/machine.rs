@@ -111,7 +111,7 @@ impl Default for MachineConfig {
             retry_min_ms: 250,
             retry_max_ms: 30_000,
             sync_timeout_ms: 10_000,
-            template_delay_ms: 100,
+            template_delay_ms: 250,
             prune: false,
         }
     }

@@ -216,7 +216,8 @@ fn work(block: &Block) -> Example {
 
 fn block_work(tri: &Network) -> Example {
     let line = |stream: Stream| {
-        let work = rules::block_work(tri, &rules::genesis_record(tri).streams, stream);
+        let past = rules::genesis_record(tri).streams;
+        let work = rules::block_work(tri, &past, &past, stream);
         (stream.to_string(), hex(&work.to_be_bytes()))
     };
     Example {
@@ -256,7 +257,10 @@ fn asert() -> Example {
 
 fn messages(chain: &Network, block: &Block, transaction: &SharedTransaction) -> Vec<Example> {
     let claim = Claim {
-        work: rules::block_work(chain, &rules::genesis_record(chain).streams, Stream::A),
+        work: {
+            let past = rules::genesis_record(chain).streams;
+            rules::block_work(chain, &past, &past, Stream::A)
+        },
         tip: block.id(),
         number: 1,
         beside: Vec::new(),

@@ -6,21 +6,21 @@ use super::ordering::colouring::{Colouring, MergeError};
 use super::ordering::dag::{Dag, Entry, Index};
 use super::params::Network;
 use super::view::{Merged, Progress, Record};
-use super::work::{Target, Work};
+use super::work::{Growth, Target, Work};
 
 /// Why a header cannot follow its parents. Every one of these is provable from the header and its past alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Time does not advance.
     #[error(
-        "block {id}: its timestamp {timestamp_ms} is not after its selected parent's, {parent_ms}"
+        "block {id}: its timestamp {timestamp_ms} is not after its youngest parent's, {parent_ms}"
     )]
     NotAfterParent {
         /// The block.
         id: BlockId,
         /// What it says.
         timestamp_ms: u64,
-        /// What its selected parent says.
+        /// What the youngest of its parents says.
         parent_ms: u64,
     },
     /// The target is not the one that ASERT gives.
@@ -33,6 +33,9 @@ pub enum HeaderError {
         /// What follows from its past.
         wanted: u32,
     },
+    /// It continues a block from before what is final. Nobody's fault.
+    #[error("block {0} continues a block that was final long ago")]
+    Deep(BlockId),
     /// Its parents do not go together.
     #[error("block {id}: {error}")]
     Merge {
@@ -85,7 +88,9 @@ pub fn place(
         .colour(&parents)
         .map_err(|error| HeaderError::Merge { id, error })?;
     let parent = colouring.selected_parent;
-    let (timestamp_ms, parent_ms) = (header.timestamp_ms, dag.timestamp_ms(parent));
+    // Every parent's, lest a branch take in what others date later and let no time pass: its targets would harden for nothing.
+    let dates = parents.iter().map(|parent| dag.timestamp_ms(*parent));
+    let (timestamp_ms, parent_ms) = (header.timestamp_ms, dates.max().unwrap_or(0));
     if timestamp_ms <= parent_ms {
         return Err(HeaderError::NotAfterParent {
             id,
@@ -99,12 +104,13 @@ pub fn place(
         let (bits, wanted) = (header.bits, target.to_bits());
         return Err(HeaderError::Bits { id, bits, wanted });
     }
+    let reference = reference(network, dag, &colouring).ok_or(HeaderError::Deep(id))?;
     Ok(Entry {
         id,
         stream: header.stream,
         timestamp_ms,
         parents,
-        own_work: block_work(network, &colouring.streams, header.stream),
+        own_work: block_work(network, &reference, &colouring.streams, header.stream),
         streams: progress(network, dag, &colouring, heading),
         invalid: dag.is_invalid(parent),
         colouring,
@@ -167,21 +173,50 @@ pub fn stored_place(dag: &Dag, record: &Record) -> Entry {
     }
 }
 
-/// What a block counts toward fork choice: the geometric mean of what one block of each stream takes at its place, times the
-/// interval of its own stream.
+/// How far the streams had come `finality_depth` blue blocks before the end of a past; none at all if that is before genesis.
 ///
-/// So in each second all streams count alike, however many blocks they make and however cheap their hashes are; and whoever has all
-/// of one stream's hash rate has a third of the work. With one stream this is the work of the block, times a constant. The mean is
-/// DigiByte's answer to the same question (its `GetGeometricMeanPrevWork`).
-pub fn block_work(network: &Network, past: &[Progress; 3], stream: Stream) -> Work {
-    let targets: Vec<_> = network
-        .streams()
-        .filter_map(|(stream, _)| next_target(network, past, stream))
-        .collect();
+/// `None` if that block is forgotten: the past ends at a block that was settled long ago.
+fn reference(network: &Network, dag: &Dag, colouring: &Colouring) -> Option<[Progress; 3]> {
+    let depth = network.limits().finality_depth;
+    match colouring.blue_score.checked_sub(depth) {
+        None => Some(Default::default()),
+        Some(score) => {
+            let block = dag.chain_block_at(colouring.selected_parent, score)?;
+            Some(dag.streams(block))
+        }
+    }
+}
+
+/// What a block counts toward fork choice: its stream's interval, times the geometric mean of what one block of each stream took
+/// at a reference block, which competing branches share; times how much harder its stream's target has become since then, but at
+/// most as much as the median stream's has.
+///
+/// So in each second all streams count alike, however many blocks they make and however cheap their hashes are: whoever has all
+/// of one stream's hash rate has a third of the work. A stream that nobody mines any more lowers nothing in the others, and one
+/// that is mined ten times harder raises nothing. With one stream this is the work of the block, times a constant. The mean is
+/// DigiByte's answer to the same question (its `GetGeometricMeanPrevWork`), but of the moment alone it is open to both.
+pub fn block_work(
+    network: &Network,
+    reference: &[Progress; 3],
+    past: &[Progress; 3],
+    stream: Stream,
+) -> Work {
+    let work_at = |progress: &[Progress; 3], stream| {
+        next_target(network, progress, stream).map_or(Work::ZERO, Target::work)
+    };
+    let growth = |stream| Growth {
+        now: work_at(past, stream),
+        before: work_at(reference, stream),
+    };
+    let all: Vec<_> = network.streams().map(|(stream, _)| stream).collect();
     let interval_ms = network
         .stream(stream)
         .map_or(1, |stream| stream.params.interval_ms);
-    Work::geometric_mean(targets.into_iter().map(Target::work), interval_ms)
+    let before = all.iter().map(|stream| work_at(reference, *stream));
+    let mut growths: Vec<_> = all.iter().map(|stream| growth(*stream)).collect();
+    growths.sort_unstable();
+    let median = growths[(growths.len() - 1) / 2];
+    Work::geometric_mean(before, interval_ms).times(growth(stream).min(median))
 }
 
 fn progress(

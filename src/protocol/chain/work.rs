@@ -1,5 +1,6 @@
 //! Targets and work: how rare a hash must be, and what finding one counts.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, Sub};
@@ -112,6 +113,12 @@ impl Work {
         Self(mean.saturating_to())
     }
 
+    /// So many times more as something has grown, rounded down.
+    pub fn times(self, growth: Growth) -> Self {
+        let grown = Square::from(self.0) * Square::from(growth.now.0);
+        Self((grown / Square::from(growth.before.0.max(U256::ONE))).saturating_to())
+    }
+
     /// The number as 32 bytes, big-endian.
     pub fn to_be_bytes(self) -> [u8; 32] {
         self.0.to_be_bytes()
@@ -131,6 +138,39 @@ impl Work {
             .fold(0.0, |sum, limb| sum * 2f64.powi(64) + *limb as f64)
     }
 }
+
+/// Holds the product of two works.
+type Square = ruint::Uint<512, 8>;
+
+/// How the work of a target has grown since a block long ago.
+#[derive(Clone, Copy, Debug)]
+pub struct Growth {
+    /// The work now.
+    pub now: Work,
+    /// The work then; at least 1.
+    pub before: Work,
+}
+
+impl Ord for Growth {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let product = |one: Work, other: Work| Square::from(one.0) * Square::from(other.0);
+        product(self.now, other.before).cmp(&product(other.now, self.before))
+    }
+}
+
+impl PartialOrd for Growth {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Growth {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Growth {}
 
 impl Add for Work {
     type Output = Self;

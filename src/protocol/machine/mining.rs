@@ -35,7 +35,7 @@ impl Machine {
             let account = |id: &_| turn.overlay.account(id);
             let limit = limit.unwrap_or(0) as usize;
             let selected = self.mempool.select(limit, self.nonce, account)?;
-            let min_timestamp_ms = self.chain.record().timestamp_ms() + 1;
+            let min_timestamp_ms = self.chain.next_timestamp_ms();
             for (stream, rules) in self.network.streams() {
                 // A prefix of the most profitable is the most profitable of its size.
                 let count = selected.len().min(rules.params.max_transactions as usize);

@@ -47,7 +47,10 @@ impl Field {
 
     /// A block with this date, or with the earliest that is allowed, placed by the rules.
     pub(super) fn mine(&mut self, parents: &[Index], stream: Stream, date_ms: u64) -> Index {
-        let heaviest = parents.iter().max_by_key(|parent| self.dag.rank(**parent));
+        let youngest = parents
+            .iter()
+            .map(|parent| self.dag.timestamp_ms(*parent))
+            .max();
         let mut ids: Vec<_> = parents.iter().map(|parent| self.dag.id(*parent)).collect();
         ids.sort_unstable();
         let template = Template {
@@ -55,7 +58,7 @@ impl Field {
             parents: ids,
             state_digest: StateDigest([0; 32]),
             bits: self.target(parents, stream).to_bits(),
-            min_timestamp_ms: self.dag.timestamp_ms(*heaviest.unwrap()) + 1,
+            min_timestamp_ms: youngest.unwrap() + 1,
             miner: AccountId([0; 32]),
             transactions: Vec::new(),
         };

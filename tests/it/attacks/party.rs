@@ -53,7 +53,7 @@ impl Party {
             parents: tip.parents.clone(),
             state_digest: tip.accumulator.digest(),
             bits: self.chain.next_bits(stream).unwrap(),
-            min_timestamp_ms: self.chain.record().timestamp_ms() + 1,
+            min_timestamp_ms: self.chain.next_timestamp_ms(),
             miner,
             transactions: Vec::new(),
         };

@@ -99,9 +99,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// How far back, in blue blocks, blocks are kept in memory: the reach of a reorganisation, and of what its blocks merge.
+    /// How far back, in blue blocks, blocks are kept in memory: the reach of a reorganisation, of the blocks by whose targets its
+    /// work counts, and of what its blocks merge.
     pub fn window(&self) -> u64 {
-        self.finality_depth + 2 * self.merge_depth + 4 * u64::from(self.k) * self.merge_limit as u64
+        2 * self.finality_depth
+            + 2 * self.merge_depth
+            + 4 * u64::from(self.k) * self.merge_limit as u64
     }
 }
 
@@ -181,6 +184,11 @@ impl Dag {
     /// The date of a block, in milliseconds since 1970-01-01 UTC.
     pub fn timestamp_ms(&self, index: Index) -> u64 {
         self.node(index).timestamp_ms
+    }
+
+    /// How far the streams had come with a block.
+    pub fn streams(&self, index: Index) -> [Progress; 3] {
+        self.node(index).streams
     }
 
     pub(super) fn node(&self, index: Index) -> &Node {
