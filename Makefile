@@ -34,8 +34,8 @@ test: ## Run all tests
 sim: ## Run N=5 simulated nodes under virtual time; SEED=1 replays
 	$(MAKE) --no-print-directory testnet BACKEND=sim
 
-bench: ## Measure whole networks of real nodes, as JSON
-	cargo bench --bench network
+bench: ## Measure start, propagation, memory, throughput, ordering and the simulator, as JSON
+	cargo bench --bench network --bench throughput --bench ordering --bench simulator
 
 image: ## Build the container image
 	docker build --file docker/Dockerfile --tag $(IMAGE) .

@@ -12,7 +12,7 @@ const MAX_SLOTS: u32 = 1_024;
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -53,7 +53,7 @@ impl Claim {
             .open(path.join("lock"));
         let lock = open.map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),
             Err(TryLockError::Error(source)) => Err(StoreError::Io { path, source }),
         }
@@ -62,5 +62,13 @@ impl Claim {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing the file would do, if no other thread were starting a program: until that runs, it holds a copy of the file. What
+        // cannot be unlocked is so when the process ends.
+        self.lock.unlock().ok();
     }
 }
