@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use ruint::aliases::U256;
 use triskel::protocol::chain::difficulty::Schedule;
 use triskel::protocol::chain::merkle;
-use triskel::protocol::chain::work::Target;
+use triskel::protocol::chain::work::{Target, Work};
 
 use super::vectors::unhex;
 
@@ -112,6 +112,19 @@ fn asert_ends_at_its_limits() {
 }
 
 proptest! {
+    #[test]
+    fn a_geometric_mean_is_a_cube_root(works: [[u8; 32]; 3], shift in 17usize..=255) {
+        type Wide = ruint::Uint<1024, 16>;
+        let works = works.map(|bytes| U256::from_be_bytes(bytes) >> shift);
+        let terms = works.map(|work| Work::from_be_bytes(work.to_be_bytes()));
+        // Times 2^16, nothing of the root is rounded away.
+        let mean = Work::geometric_mean(terms.into_iter(), 1 << 16);
+        let root = Wide::from(U256::from_be_bytes(mean.to_be_bytes()));
+        let product = works.iter().fold(Wide::ONE, |product, work| product * Wide::from(*work)) << 48;
+        let cube = |number: Wide| number * number * number;
+        prop_assert!(cube(root) <= product && product < cube(root + Wide::ONE));
+    }
+
     #[test]
     fn bits_round_down_by_less_than_one_in_2_15(bytes: [u8; 32], shift in 0usize..256) {
         let target = Target::new(U256::from_be_bytes(bytes) >> shift);

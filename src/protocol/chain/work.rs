@@ -100,20 +100,35 @@ impl Work {
     pub const ZERO: Self = Self(U256::ZERO);
 
     /// The geometric mean, times `factor`: the root is taken with 16 binary digits behind the point, the result rounded down.
-    pub fn geometric_mean(works: impl ExactSizeIterator<Item = Self>, factor: u64) -> Self {
-        type Wide = ruint::Uint<1024, 16>;
+    pub fn geometric_mean(works: impl ExactSizeIterator<Item = Self> + Clone, factor: u64) -> Self {
+        let bits: usize = works.clone().map(|work| work.0.bit_len()).sum();
+        // The result is the same, and in practice a quarter of the digits are enough.
+        if bits + 16 * works.len() + 64 <= 256 {
+            Self::mean_of::<256, 4>(works, factor)
+        } else {
+            Self::mean_of::<1024, 16>(works, factor)
+        }
+    }
+
+    fn mean_of<const BITS: usize, const LIMBS: usize>(
+        works: impl ExactSizeIterator<Item = Self>,
+        factor: u64,
+    ) -> Self {
+        type Wide<const BITS: usize, const LIMBS: usize> = ruint::Uint<BITS, LIMBS>;
         let degree = works.len();
-        let product = works.fold(Wide::ONE, |product, work| product * Wide::from(work.0));
+        let product = works.fold(Wide::<BITS, LIMBS>::ONE, |product, work| {
+            product * Wide::from(work.0)
+        });
         let root = if degree > 1 {
             (product << (16 * degree)).root(degree)
         } else {
             product << 16
         };
-        let mean: Wide = (root * Wide::from(factor)) >> 16;
+        let mean: Wide<BITS, LIMBS> = (root * Wide::from(factor)) >> 16;
         Self(mean.saturating_to())
     }
 
-    /// So many times more as something has grown, rounded down.
+    /// So many times as much as something has grown, rounded down.
     pub fn times(self, growth: Growth) -> Self {
         let grown = Square::from(self.0) * Square::from(growth.now.0);
         Self((grown / Square::from(growth.before.0.max(U256::ONE))).saturating_to())
