@@ -78,3 +78,19 @@ fn the_command_line_wins_within_the_same_ranges() {
     let error = baseline.with(overrides).unwrap_err().to_string();
     assert_eq!(error, "--nodes is 0, allowed is 1 to 1000");
 }
+
+#[test]
+fn who_asks_for_many_blocks_waits_for_them() {
+    let within_ms = |blocks| {
+        let baseline = Scenario::parse(BASELINE, "baseline").unwrap();
+        let overrides = Overrides {
+            blocks,
+            ..Overrides::default()
+        };
+        baseline.with(overrides).unwrap().verdict.blocks_within_ms
+    };
+    assert_eq!([within_ms(None), within_ms(Some(660))], [120_000; 2]);
+    // 11.1 blocks a second.
+    assert_eq!(within_ms(Some(6_660)), 1_200_000);
+    assert_eq!(within_ms(Some(1_000_000)), 86_400_000);
+}
