@@ -64,14 +64,7 @@ fn main() {
         let selection = dag.select().expect("there are blocks");
         let route = dag.route(&colouring, &selection.colouring);
         colouring = selection.colouring;
-        let window = network.limits().window();
-        if let Some(root) = colouring
-            .blue_score
-            .checked_sub(window)
-            .and_then(|score| dag.chain_block_at(colouring.selected_parent, score))
-        {
-            dag.forget_before(root);
-        }
+        dag.forget_below(colouring.selected_parent, colouring.blue_score);
         costs.push(begin.elapsed().as_nanos() as f64 / 1_000.0);
         // More tips than a block has parents leave some to the next.
         late += usize::from(route.apply.is_empty());

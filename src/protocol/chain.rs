@@ -356,14 +356,14 @@ impl Chain {
 
     /// Forgets what no reorganisation reaches any more, now and then.
     fn forget(&mut self, overlay: &mut Overlay<'_>) -> Result<(), Fault> {
-        let (colouring, window) = (&self.selection.colouring, self.network.limits().window());
+        let colouring = &self.selection.colouring;
         let (sink, score) = (colouring.selected_parent, colouring.blue_score);
-        let is_time = score % FORGET_EVERY == 0;
-        let bottom = score.checked_sub(window).filter(|_| is_time);
-        let Some(root) = bottom.and_then(|score| self.dag.chain_block_at(sink, score)) else {
+        if score % FORGET_EVERY != 0 {
+            return Ok(());
+        }
+        let Some(root) = self.dag.forget_below(sink, score) else {
             return Ok(());
         };
-        self.dag.forget_before(root);
         if self.prune {
             let reached = self.dag.past(root).saturating_sub(1);
             for number in (self.tip.pruned + 1..=reached).take(MAX_PRUNED) {

@@ -1,7 +1,8 @@
 //! Who answers: a running node over TCP, a store, or the file that recorded one of them.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +65,29 @@ fn hello(network: &Network, claim: Tip) -> Result<Message, TransferError> {
     }))
 }
 
+/// The next message of a stream of frames; none if that has ended. Or why the stream cannot be read.
+fn read_message(
+    stream: &mut impl Read,
+    decoder: &mut Decoder,
+    name: &impl Display,
+) -> Result<io::Result<Option<Message>>, TransferError> {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let next = decoder.next_message();
+        let next =
+            next.map_err(|error| TransferError::Damaged(name.to_string(), error.to_string()))?;
+        if let Some((message, _)) = next {
+            return Ok(Ok(Some(message)));
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(Ok(None)),
+            Ok(count) => decoder.extend(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
 /// A running node.
 struct Peer {
     endpoint: Endpoint,
@@ -124,24 +148,13 @@ impl Peer {
     }
 
     fn receive(&mut self) -> Result<Message, TransferError> {
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let next = self.decoder.next_message();
-            let next =
-                next.map_err(|error| TransferError::Damaged(self.name(), error.to_string()))?;
-            if let Some((message, _)) = next {
-                return Ok(message);
+        match read_message(&mut self.stream, &mut self.decoder, &self.endpoint)? {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => {
+                let text = "it ended the connection";
+                Err(self.failed(io::Error::new(ErrorKind::UnexpectedEof, text)))
             }
-            let count = match self.stream.read(&mut buffer) {
-                Ok(0) => {
-                    let text = "it ended the connection";
-                    return Err(self.failed(io::Error::new(ErrorKind::UnexpectedEof, text)));
-                }
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.failed(error)),
-            };
-            self.decoder.extend(&buffer[..count]);
+            Err(error) => Err(self.failed(error)),
         }
     }
 }
@@ -255,25 +268,17 @@ impl Recorded {
     }
 
     fn next(&mut self) -> Result<Message, TransferError> {
-        let damaged = |reason: String| TransferError::Damaged(self.name.clone(), reason);
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let next = self.decoder.next_message();
-            if let Some((message, _)) = next.map_err(|error| damaged(error.to_string()))? {
-                return Ok(message);
+        match read_message(&mut self.file, &mut self.decoder, &self.name)? {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => {
+                let reason = "it ends early".to_owned();
+                Err(TransferError::Damaged(self.name.clone(), reason))
             }
-            match self.file.read(&mut buffer) {
-                Ok(0) => return Err(damaged("it ends early".to_owned())),
-                Ok(count) => self.decoder.extend(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(TransferError::File {
-                        action: "read",
-                        path: self.path.clone(),
-                        source,
-                    });
-                }
-            }
+            Err(source) => Err(TransferError::File {
+                action: "read",
+                path: self.path.clone(),
+                source,
+            }),
         }
     }
 }

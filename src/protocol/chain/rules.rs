@@ -208,15 +208,20 @@ pub fn block_work(
         now: work_at(past, stream),
         before: work_at(reference, stream),
     };
-    let all: Vec<_> = network.streams().map(|(stream, _)| stream).collect();
+    let mut growths: Vec<_> = network
+        .streams()
+        .map(|(stream, _)| growth(stream))
+        .collect();
     let interval_ms = network
         .stream(stream)
         .map_or(1, |stream| stream.params.interval_ms);
-    let before = all.iter().map(|stream| work_at(reference, *stream));
-    let mut growths: Vec<_> = all.iter().map(|stream| growth(*stream)).collect();
+    let before = growths.iter().map(|growth| growth.before);
+    let unit = Work::geometric_mean(before, interval_ms);
+    // The header's check found the stream in the network, whose streams are in the order of their indices.
+    let own = growths[stream.index()];
     growths.sort_unstable();
     let median = growths[(growths.len() - 1) / 2];
-    Work::geometric_mean(before, interval_ms).times(growth(stream).min(median))
+    unit.times(own.min(median))
 }
 
 fn progress(

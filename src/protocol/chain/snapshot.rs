@@ -145,7 +145,7 @@ impl Loader {
         let parents = parents.ok_or(SnapshotError::Orphan(id))?;
         let entry = rules::place(&self.network, &self.dag, heading, parents)?;
         let record = rules::record(&self.dag, heading, &entry);
-        let colouring = entry.colouring.clone();
+        let own = (id == self.id).then(|| entry.colouring.clone());
         let index = self.dag.insert(entry);
         if self.dag.rank(index) > self.dag.rank(self.best) {
             self.best = index;
@@ -154,7 +154,7 @@ impl Loader {
         if self.base.is_some() {
             return Ok(());
         }
-        if id == self.id {
+        if let Some(colouring) = own {
             if self.headers - 1 != record.number {
                 return Err(SnapshotError::Beside(id));
             }
@@ -173,16 +173,14 @@ impl Loader {
                 pruned: record.number - 1,
             };
             self.base = Some((heading.clone(), index, tip));
-        } else if self.headers.is_multiple_of(FORGET_EVERY) {
+            // The block itself comes later, and its place with it.
+            return Ok(());
+        }
+        if self.headers.is_multiple_of(FORGET_EVERY) {
             let score = self.dag.blue_score(self.best);
-            let bottom = score.checked_sub(self.network.limits().window());
-            let root = bottom.and_then(|score| self.dag.chain_block_at(self.best, score));
-            root.into_iter()
-                .for_each(|root| self.dag.forget_before(root));
+            self.dag.forget_below(self.best, score);
         }
-        if id != self.id {
-            batch.records.insert(id, Arc::new(record));
-        }
+        batch.records.insert(id, Arc::new(record));
         Ok(())
     }
 

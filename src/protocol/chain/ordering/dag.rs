@@ -335,8 +335,17 @@ impl Dag {
         Some(at)
     }
 
+    /// Forgets what lies below the window of a past that ends with `block` and has the blue score `score`. Tells the oldest block
+    /// of the chain that is left, if anything lay below.
+    pub fn forget_below(&mut self, block: Index, score: u64) -> Option<Index> {
+        let bottom = score.checked_sub(self.limits.window())?;
+        let root = self.chain_block_at(block, bottom)?;
+        self.forget_before(root);
+        Some(root)
+    }
+
     /// Forgets what came before a block. That is its past, and what was parallel to it and will not be merged any more.
-    pub fn forget_before(&mut self, index: Index) {
+    fn forget_before(&mut self, index: Index) {
         while self.first < index.0 {
             let Some(node) = self.nodes.pop_front() else {
                 break;
