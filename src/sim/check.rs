@@ -4,8 +4,9 @@
 //! its states, and a node is compared whenever its order has changed, so that the check costs what the change was.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use super::table::Table;
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::digest::Accumulator;
 use crate::protocol::chain::id::{AccountId, BlockId};
@@ -37,6 +38,8 @@ struct State {
     accounts: BTreeMap<AccountId, Account>,
     accumulator: Accumulator,
     issued: u64,
+    /// What the first node has found to follow: nearly all others find the same.
+    next: OnceLock<(Ordered, Weak<State>)>,
 }
 
 /// What was found good of a node's order.
@@ -52,7 +55,7 @@ pub(super) struct Checked {
 pub(super) struct Oracle {
     network: Arc<Network>,
     genesis: Arc<State>,
-    states: BTreeMap<[u8; 32], Weak<State>>,
+    states: Table<[u8; 32], Weak<State>>,
     /// The order that each set of parents has led to.
     orders: BTreeMap<Vec<BlockId>, [u8; 32]>,
 }
@@ -73,10 +76,11 @@ impl Oracle {
             accounts,
             accumulator,
             issued: network.genesis_supply(),
+            next: OnceLock::new(),
         };
         Self {
             genesis: Arc::new(genesis),
-            states: BTreeMap::new(),
+            states: Table::default(),
             orders: BTreeMap::new(),
             network,
         }
@@ -115,7 +119,7 @@ impl Oracle {
             let block = block.ok_or_else(|| format!("it has no block {}", ordered.id))?;
             check_parents(view, &block, number)?;
             let before = checked.states.back().expect("genesis has a state");
-            let state = self.after(before, &block, ordered.colour)?;
+            let state = self.after(before, &block, ordered)?;
             checked.order.push(ordered);
             checked.states.push_back(state);
             if checked.states.len() > DEPTH {
@@ -131,32 +135,44 @@ impl Oracle {
                 tip.id
             ));
         }
-        let prefix = state.prefix;
-        if *self.orders.entry(tip.parents.clone()).or_insert(prefix) != prefix {
-            return Err(format!(
+        match self.orders.get(&tip.parents) {
+            Some(prefix) if *prefix == state.prefix => Ok(()),
+            Some(_) => Err(format!(
                 "another node orders the past of {:?} otherwise",
                 tip.parents
-            ));
+            )),
+            None => {
+                self.orders.insert(tip.parents.clone(), state.prefix);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     fn after(
         &mut self,
         before: &Arc<State>,
         block: &Block,
-        colour: Colour,
+        ordered: Ordered,
     ) -> Result<Arc<State>, String> {
+        if let Some((next, state)) = before.next.get()
+            && *next == ordered
+            && let Some(state) = state.upgrade()
+        {
+            return Ok(state);
+        }
         let mut bytes = before.prefix.to_vec();
-        bytes.extend(block.id().0);
-        bytes.push(colour as u8);
+        bytes.extend(ordered.id.0);
+        bytes.push(ordered.colour as u8);
         let prefix = *blake3::hash(&bytes).as_bytes();
         if let Some(state) = self.states.get(&prefix).and_then(Weak::upgrade) {
             return Ok(state);
         }
-        let state = Arc::new(self.replay(before, prefix, block, colour)?);
+        let state = Arc::new(self.replay(before, prefix, block, ordered.colour)?);
+        before
+            .next
+            .get_or_init(|| (ordered, Arc::downgrade(&state)));
         if self.states.len() > 100 * DEPTH {
-            self.states.retain(|_, state| state.strong_count() > 0);
+            self.states.retain(|state| state.strong_count() > 0);
         }
         self.states.insert(prefix, Arc::downgrade(&state));
         Ok(state)
@@ -237,6 +253,7 @@ impl Oracle {
             accounts,
             accumulator,
             issued,
+            next: OnceLock::new(),
         })
     }
 }

@@ -1,9 +1,11 @@
 //! A disk that forgets what was not durable when its node crashes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
+use super::table::Table;
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use crate::protocol::chain::ledger::{Account, Undo};
@@ -29,31 +31,59 @@ struct Inverse {
 /// Tables in memory, and how to take back what is not durable yet.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    blocks: BTreeMap<BlockId, Arc<Block>>,
-    records: BTreeMap<BlockId, Arc<Record>>,
-    order: BTreeMap<u64, Ordered>,
-    positions: BTreeMap<BlockId, u64>,
+    blocks: Table<BlockId, Arc<Block>>,
+    records: Table<BlockId, Arc<Record>>,
+    order: Vec<Option<Ordered>>,
+    positions: Table<BlockId, u64>,
     accounts: BTreeMap<AccountId, Account>,
-    undo: BTreeMap<BlockId, Undo>,
-    transactions: BTreeMap<TransactionId, Location>,
+    undo: Table<BlockId, Undo>,
+    transactions: Table<TransactionId, Location>,
     pending: BTreeMap<TransactionId, SharedTransaction>,
     tip: Option<Tip>,
     written: u64,
     volatile: VecDeque<(u64, Inverse)>,
 }
 
-/// Sets or removes, and tells what was there.
-fn set<K: Ord + Clone, V>(
-    table: &mut BTreeMap<K, V>,
+/// Rows by key.
+trait Rows<K, V> {
+    /// Sets or removes a row, and tells what was there.
+    fn replace(&mut self, key: K, value: Option<V>) -> Option<V>;
+}
+
+impl<K: Ord, V> Rows<K, V> for BTreeMap<K, V> {
+    fn replace(&mut self, key: K, value: Option<V>) -> Option<V> {
+        match value {
+            Some(value) => self.insert(key, value),
+            None => self.remove(&key),
+        }
+    }
+}
+
+impl<K: Eq + Hash, V> Rows<K, V> for Table<K, V> {
+    fn replace(&mut self, key: K, value: Option<V>) -> Option<V> {
+        match value {
+            Some(value) => self.insert(key, value),
+            None => self.remove(&key),
+        }
+    }
+}
+
+impl Rows<u64, Ordered> for Vec<Option<Ordered>> {
+    fn replace(&mut self, number: u64, value: Option<Ordered>) -> Option<Ordered> {
+        let index = number as usize;
+        if index >= self.len() {
+            self.resize(index + 1, None);
+        }
+        std::mem::replace(&mut self[index], value)
+    }
+}
+
+/// Sets or removes rows, and tells what was there.
+fn set<K: Clone, V>(
+    rows: &mut impl Rows<K, V>,
     changes: impl IntoIterator<Item = (K, Option<V>)>,
 ) -> Vec<(K, Option<V>)> {
-    let change = |(key, value): (K, Option<V>)| {
-        let old = match value {
-            Some(value) => table.insert(key.clone(), value),
-            None => table.remove(&key),
-        };
-        (key, old)
-    };
+    let change = |(key, value): (K, Option<V>)| (key.clone(), rows.replace(key, value));
     changes.into_iter().map(change).collect()
 }
 
@@ -111,7 +141,8 @@ impl Disk {
     pub fn ordered_as(&self, colour: Colour) -> u64 {
         let same = self
             .order
-            .values()
+            .iter()
+            .flatten()
             .filter(|ordered| ordered.colour == colour);
         same.count() as u64
     }
@@ -148,7 +179,7 @@ impl View for Disk {
     }
 
     fn ordered(&self, number: u64) -> Result<Option<Ordered>, Fault> {
-        Ok(self.order.get(&number).copied())
+        Ok(self.order.get(number as usize).copied().flatten())
     }
 
     fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault> {

@@ -2,24 +2,40 @@
 //! message.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::protocol::machine::io::ConnId;
 use crate::protocol::wire::frame;
-use crate::protocol::wire::message::Message;
+use crate::protocol::wire::message::{Message, Received};
 
-/// A frame on its way, with its hash, by which the result of checking it is remembered.
-#[derive(Clone, Debug)]
+/// A frame on its way.
+#[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) bytes: Vec<u8>,
     pub(super) hash: [u8; 32],
+    /// What it was found to be, once it has arrived somewhere: a function of the bytes and the network alone.
+    pub(super) received: OnceLock<Received>,
+}
+
+/// By what a frame of relay is found again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FrameKey {
+    /// Where the bytes of the block are that it carries.
+    Address(usize),
+    /// Its hash.
+    Hash([u8; 32]),
 }
 
 impl Frame {
     pub(super) fn new(message: &Message) -> Self {
-        let bytes: Arc<[u8]> = frame::encode(message).into();
+        let bytes = frame::encode(message);
         let hash = *blake3::hash(&bytes).as_bytes();
-        Self { bytes, hash }
+        let received = OnceLock::new();
+        Self {
+            bytes,
+            hash,
+            received,
+        }
     }
 }
 
@@ -31,7 +47,7 @@ pub(super) struct Link {
     /// When the last frame in each direction arrives: the next one cannot overtake it. By the index of the receiver.
     pub(super) last_us: [u64; 2],
     /// Frames on their way, in the order in which they were sent, by the index of the receiver.
-    pub(super) queues: [VecDeque<Frame>; 2],
+    pub(super) queues: [VecDeque<Arc<Frame>>; 2],
     /// How many of them a cut holds back: their time has come and gone.
     pub(super) stalled: [usize; 2],
 }

@@ -1,16 +1,12 @@
 //! Events to inputs, effects to events.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::check::Violation;
 use super::link::Frame;
 use super::map;
 use super::world::{Event, World, endpoint, node_at};
-use crate::protocol::chain::block::Stream;
-use crate::protocol::chain::template::{Search, Template};
 use crate::protocol::chain::view::{Batch, Fault};
-use crate::protocol::chain::work::Target;
 use crate::protocol::machine::Machine;
 use crate::protocol::machine::io::{
     ConnId, Effect, Event as Happening, Input, Origin, Outbox, Reason, Request,
@@ -59,7 +55,7 @@ impl World {
                 self.reset(link);
                 Ok(())
             }
-            Event::Solved { node, stream } => self.solve(node, stream),
+            Event::Solved { node } => self.solve(node),
             Event::Durable { node, life, number } => self.durable(node, life, number),
             Event::Dialled {
                 from,
@@ -98,18 +94,24 @@ impl World {
         }
     }
 
-    /// Hands a fact to a node, if it runs.
+    /// Hands a fact to a node, if it runs, and wakes it as long as it is due.
     pub(super) fn feed(&mut self, node: usize, input: Input) -> Result<(), Violation> {
         let time = self.time();
-        self.record(node, &input);
-        let member = &mut self.members[node];
-        let Some(machine) = &mut member.machine else {
-            return Ok(());
-        };
-        let mut out = Outbox::default();
-        let handled = machine.handle(time, input, &member.disk, &mut out);
-        handled.map_err(|fault| self.fault(node, &fault))?;
-        self.perform(node, out)?;
+        let mut next = Some(input);
+        while let Some(input) = next {
+            self.record(node, &input);
+            let member = &mut self.members[node];
+            let Some(machine) = &mut member.machine else {
+                return Ok(());
+            };
+            let mut out = Outbox::default();
+            let handled = machine.handle(time, input, &member.disk, &mut out);
+            let deadline_ms = machine.next_deadline();
+            let is_due = deadline_ms.is_some_and(|at_ms| at_ms <= time.monotonic_ms);
+            next = is_due.then_some(Input::Wake);
+            handled.map_err(|fault| self.fault(node, &fault))?;
+            self.perform(node, out)?;
+        }
         self.examine(node)
     }
 
@@ -123,7 +125,8 @@ impl World {
             Input::Disconnected { conn } => number("disconnected", conn.0),
             Input::Malformed { conn, .. } => number("malformed", conn.0),
             Input::Slow { conn } => number("slow", conn.0),
-            Input::Message { conn, .. } => number("message", conn.0),
+            // As the frame that it came in.
+            Input::Message { .. } => {}
             Input::Submitted { ticket, .. } => number("submitted", ticket.0),
             Input::Solved { block } => self.trace.add(self.now_us, node, "solved", &block.id().0),
             Input::Refused { .. } => number("refused", 0),
@@ -140,21 +143,14 @@ impl World {
             return Ok(());
         };
         let tip = machine.chain().tip();
-        let moved = member
-            .seen
-            .as_ref()
-            .is_none_or(|seen| seen.parents != tip.parents);
-        if moved {
-            if member
-                .seen
-                .as_ref()
-                .is_some_and(|seen| seen.work > tip.work)
-            {
+        let seen = member.seen.as_ref();
+        if seen.is_none_or(|(parents, _)| *parents != tip.parents) {
+            if seen.is_some_and(|(_, work)| *work > tip.work) {
                 let what = format!("its tip went back to {} with less work", tip.id);
                 return Err(self.violation(node, what));
             }
             let compared = self.oracle.compare(tip, &member.disk, &mut member.checked);
-            member.seen = Some(tip.clone());
+            member.seen = Some((tip.parents.clone(), tip.work));
             let id = tip.id;
             compared.map_err(|what| self.violation(node, what))?;
             self.trace.add(self.now_us, node, "tip", &id.0);
@@ -262,9 +258,9 @@ impl World {
                 return Err(self.violation(node, "it persists twice in one turn"));
             }
             Effect::Send { to, message } => {
-                let frame = Frame::new(&message);
+                let frame = self.frame(&message);
                 to.into_iter()
-                    .for_each(|conn| self.send(node, conn, frame.clone()));
+                    .for_each(|conn| self.send(node, conn, Arc::clone(&frame)));
             }
             Effect::Serve { to, request } => self.serve(node, to, &request)?,
             Effect::Dial(endpoint) => {
@@ -299,7 +295,7 @@ impl World {
     fn serve(&mut self, node: usize, to: ConnId, request: &Request) -> Result<(), Violation> {
         let answer = serve(&self.members[node].disk, request);
         let answer = answer.map_err(|fault| self.fault(node, &fault))?;
-        self.send(node, to, Frame::new(&answer));
+        self.send(node, to, Arc::new(Frame::new(&answer)));
         Ok(())
     }
 
@@ -323,52 +319,10 @@ impl World {
 
     /// Makes a node's timers and luck void.
     pub(super) fn void(&mut self, node: usize) {
-        let member = &mut self.members[node];
-        let solving = std::mem::take(&mut member.solving);
-        for key in solving.into_values().chain(member.wake.take()) {
+        if let Some(key) = self.members[node].wake.take() {
             self.events.remove(&key);
         }
-        member.templates.clear();
-    }
-
-    fn work(&mut self, node: usize, templates: Vec<Template>) {
-        let member = &mut self.members[node];
-        for key in std::mem::take(&mut member.solving).into_values() {
-            self.events.remove(&key);
-        }
-        member.templates.clear();
-        let mut solving = BTreeMap::new();
-        for template in templates {
-            let member = &mut self.members[node];
-            let (stream, hashrate) = (template.stream, member.hashrate);
-            let target = Target::from_bits(template.bits);
-            member.templates.insert(stream, template);
-            let Some(target) = target.ok().filter(|_| hashrate > 0) else {
-                continue;
-            };
-            // The exponential law: memoryless, so a new template draws anew.
-            let mean_us = target.expected_hashes() / hashrate as f64 * 1e6;
-            let wait_us = -(1.0 - member.rng.fraction()).ln() * mean_us;
-            let at_us = self.now_us + (wait_us as u64).max(1);
-            solving.insert(stream, self.schedule(at_us, Event::Solved { node, stream }));
-        }
-        self.members[node].solving = solving;
-    }
-
-    fn solve(&mut self, node: usize, stream: Stream) -> Result<(), Violation> {
-        let (wall_ms, network) = (self.time().wall_ms, Arc::clone(&self.config.network));
-        let member = &mut self.members[node];
-        member.solving.remove(&stream);
-        let Some(template) = member.templates.remove(&stream) else {
-            return Ok(());
-        };
-        member.extra_nonce += 1;
-        let found = Search::new(template, member.extra_nonce, &network).attempt(wall_ms, 1);
-        let Some(block) = found else {
-            return Err(self.violation(node, "a network of the simulator has no proof of work"));
-        };
-        let mut block = Arc::new(block);
-        self.share(&mut block);
-        self.feed(node, Input::Solved { block })
+        self.forget_luck(node);
+        self.members[node].attempts.clear();
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::check::Violation;
-use super::link::{Frame, Link};
+use super::link::{Frame, FrameKey, Link};
 use super::world::{Event, World, address, node_at};
 use crate::protocol::chain::block::Block;
 use crate::protocol::endpoint::Endpoint;
@@ -11,14 +11,44 @@ use crate::protocol::machine::io::{ConnId, Input};
 use crate::protocol::wire::frame::{self, PREFIX_BYTES};
 use crate::protocol::wire::message::{Message, MessageError, Received};
 
-/// Checked messages that are remembered: a block reaches every node within the time of a few others.
+/// Frames of relay that are remembered: a block reaches every node within the time of a few others.
 const MEMORY: usize = 4_096;
 
 /// The first port of those that a dialling node has.
 const EPHEMERAL: u16 = 40_000;
 
 impl World {
-    pub(super) fn send(&mut self, node: usize, conn: ConnId, frame: Frame) {
+    /// The frame of a message. What many nodes pass on is one frame, so that it is checked once.
+    pub(super) fn frame(&mut self, message: &Message) -> Arc<Frame> {
+        if self.frames.len() >= MEMORY {
+            self.frames.clear();
+        }
+        match message {
+            Message::NewBlock(bytes) => {
+                // Blocks are shared by all nodes, and so are their bytes: while they are held here, nothing else has their address.
+                let key = FrameKey::Address(bytes.as_ptr() as usize);
+                if let Some((frame, _)) = self.frames.get(&key) {
+                    return Arc::clone(frame);
+                }
+                let frame = Arc::new(Frame::new(message));
+                let held = (Arc::clone(&frame), Some(Arc::clone(bytes)));
+                self.frames.insert(key, held);
+                frame
+            }
+            Message::NewTransaction(_) => {
+                let frame = Arc::new(Frame::new(message));
+                let key = FrameKey::Hash(frame.hash);
+                if let Some((known, _)) = self.frames.get(&key) {
+                    return Arc::clone(known);
+                }
+                self.frames.insert(key, (Arc::clone(&frame), None));
+                frame
+            }
+            _ => Arc::new(Frame::new(message)),
+        }
+    }
+
+    pub(super) fn send(&mut self, node: usize, conn: ConnId, frame: Arc<Frame>) {
         let Some(id) = self.members[node].conns.get(&conn).copied() else {
             return;
         };
@@ -51,7 +81,7 @@ impl World {
         let Some(frame) = link.queues[receiver].pop_front() else {
             return Ok(());
         };
-        self.frames += 1;
+        self.arrived += 1;
         self.bytes += frame.bytes.len() as u64;
         self.trace.add(self.now_us, node, "frame", &frame.hash);
         match self.checked(&frame) {
@@ -72,14 +102,12 @@ impl World {
         self.schedule(at_us, Event::Closing { link: id });
     }
 
-    /// Reads and checks a frame. The result is a function of the bytes and the network alone, so that of a block that reaches every
-    /// node is found once; blocks are shared, so that 5,000 nodes hold each of them once.
+    /// Reads and checks a frame, the first time that it arrives. Blocks are shared, so that 5,000 nodes hold each of them once.
     fn checked(&mut self, frame: &Frame) -> Result<Received, MessageError> {
-        if let Some(known) = self.memory.get(&frame.hash) {
-            return Ok(known.clone());
+        if let Some(received) = frame.received.get() {
+            return Ok(received.clone());
         }
         let message = frame::decode(&frame.bytes[PREFIX_BYTES..])?;
-        let remember = matches!(message, Message::NewBlock(_) | Message::NewTransaction(_));
         let mut received = message.check(&self.config.network)?;
         match &mut received {
             Received::NewBlock(block) => self.share(block),
@@ -88,18 +116,14 @@ impl World {
             }
             _ => {}
         }
-        if remember {
-            if self.memory.len() >= MEMORY {
-                self.memory.clear();
-            }
-            self.memory.insert(frame.hash, received.clone());
-        }
-        Ok(received)
+        Ok(frame.received.get_or_init(|| received).clone())
     }
 
     pub(super) fn share(&mut self, block: &mut Arc<Block>) {
-        let id = block.id();
-        *block = Arc::clone(self.blocks.entry(id).or_insert_with(|| Arc::clone(block)));
+        match self.blocks.get(&block.id()) {
+            Some(known) => *block = Arc::clone(known),
+            None => drop(self.blocks.insert(block.id(), Arc::clone(block))),
+        }
     }
 
     pub(super) fn dialled(

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::check::{Checked, Oracle, Violation};
 use super::disk::Disk;
-use super::link::Link;
+use super::link::{Frame, FrameKey, Link};
+use super::mining::{Attempt, Luck};
+use super::table::Table;
 use super::trace::Trace;
 use crate::protocol::chain::block::{Block, Stream};
 use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
@@ -14,16 +16,15 @@ use crate::protocol::chain::key::KeyPair;
 use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::ordering::Colour;
 use crate::protocol::chain::params::Network;
-use crate::protocol::chain::template::Template;
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Location, Tip, View};
+use crate::protocol::chain::work::Work;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::io::{Command, ConnId, Effect, Input, Ticket};
 use crate::protocol::machine::{Machine, MachineConfig};
 use crate::protocol::mempool::AdmissionError;
 use crate::protocol::rng::Rng;
 use crate::protocol::time::Time;
-use crate::protocol::wire::message::Received;
 
 /// The port of every simulated node.
 const PORT: u16 = 9_000;
@@ -112,15 +113,16 @@ pub(super) struct Member {
     /// Counts the starts: what belongs to an earlier one is void.
     pub(super) life: u64,
     pub(super) wake: Option<(u64, u64)>,
-    pub(super) templates: BTreeMap<Stream, Template>,
-    pub(super) solving: BTreeMap<Stream, (u64, u64)>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) luck: Option<Luck>,
     pub(super) hashrate: u64,
     pub(super) extra_nonce: u64,
     pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
     pub(super) conns: BTreeMap<ConnId, u64>,
     pub(super) mined: BTreeMap<Stream, u64>,
     pub(super) checked: Checked,
-    pub(super) seen: Option<Tip>,
+    /// The parents of the next block and the work behind them, when the node was last compared.
+    pub(super) seen: Option<(Vec<BlockId>, Work)>,
     /// The newest tip that a crash cannot take.
     pub(super) durable: Option<Tip>,
     /// Newer ones, by the write that they wait for.
@@ -160,8 +162,8 @@ pub(super) enum Event {
     },
     /// A node's timer.
     Wake { node: usize },
-    /// A miner's luck.
-    Solved { node: usize, stream: Stream },
+    /// A node may find a block.
+    Solved { node: usize },
     /// A write is durable.
     Durable { node: usize, life: u64, number: u64 },
     /// A name was looked up.
@@ -189,9 +191,11 @@ pub struct World {
     pub(super) trace: Trace,
     pub(super) answers: BTreeMap<Ticket, Result<TransactionId, AdmissionError>>,
     pub(super) next_ticket: u64,
-    pub(super) blocks: BTreeMap<BlockId, Arc<Block>>,
-    pub(super) memory: BTreeMap<[u8; 32], Received>,
-    pub(super) frames: u64,
+    /// Every block that a node has had.
+    pub(super) blocks: Table<BlockId, Arc<Block>>,
+    /// Frames of relay, each with what must live as long as its key stands for it.
+    pub(super) frames: Table<FrameKey, (Arc<Frame>, Option<Arc<[u8]>>)>,
+    pub(super) arrived: u64,
     pub(super) bytes: u64,
 }
 
@@ -216,9 +220,9 @@ impl World {
             trace: Trace::new(),
             answers: BTreeMap::new(),
             next_ticket: 0,
-            blocks: BTreeMap::new(),
-            memory: BTreeMap::new(),
-            frames: 0,
+            blocks: Table::default(),
+            frames: Table::default(),
+            arrived: 0,
             bytes: 0,
             config,
         };
@@ -255,8 +259,8 @@ impl World {
             config,
             life: 0,
             wake: None,
-            templates: BTreeMap::new(),
-            solving: BTreeMap::new(),
+            attempts: Vec::new(),
+            luck: None,
             hashrate: self.config.hashrate,
             extra_nonce: 0,
             waiting: VecDeque::new(),
@@ -291,7 +295,7 @@ impl World {
 
     /// Frames that arrived, and their bytes.
     pub fn traffic(&self) -> (u64, u64) {
-        (self.frames, self.bytes)
+        (self.arrived, self.bytes)
     }
 
     pub(super) fn time(&self) -> Time {

@@ -1,0 +1,103 @@
+//! Luck: when a miner finds a block is drawn from the exponential law.
+//!
+//! With every block that arrives, what a node mines changes, and its chances with it, a little. Instead of being drawn anew each
+//! time, a moment is drawn at a rate somewhat above the present one; when it has come, it counts with the probability that the rate
+//! of then is of the one that was drawn with. The law is the same (thinning: Lewis and Shedler, 1979), and events are few.
+
+use std::sync::Arc;
+
+use super::check::Violation;
+use super::world::{Event, World};
+use crate::protocol::chain::template::{Search, Template};
+use crate::protocol::chain::work::Target;
+use crate::protocol::machine::io::Input;
+
+/// By how much the rate may grow before a moment has to be drawn anew.
+const MARGIN: f64 = 1.25;
+
+/// What a node mines.
+pub(super) struct Attempt {
+    template: Template,
+    /// Blocks per microsecond.
+    rate: f64,
+}
+
+/// The moment that is drawn.
+pub(super) struct Luck {
+    event: (u64, u64),
+    /// Moments per microsecond.
+    rate: f64,
+}
+
+impl World {
+    /// Gives a node something else to mine.
+    pub(super) fn work(&mut self, node: usize, templates: Vec<Template>) {
+        let member = &mut self.members[node];
+        let hashes_per_us = member.hashrate as f64 / 1e6;
+        let attempt = |template: Template| {
+            let target = Target::from_bits(template.bits).ok()?;
+            let rate = hashes_per_us / target.expected_hashes();
+            Some(Attempt { template, rate })
+        };
+        member.attempts.clear();
+        member
+            .attempts
+            .extend(templates.into_iter().filter_map(attempt));
+        let rate = self.rate(node);
+        let drawn = self.members[node].luck.as_ref();
+        if drawn.is_none_or(|luck| luck.rate < rate) {
+            self.draw_luck(node);
+        }
+    }
+
+    fn rate(&self, node: usize) -> f64 {
+        let attempts = self.members[node].attempts.iter();
+        attempts.map(|attempt| attempt.rate).sum()
+    }
+
+    /// Draws the next moment at which a node may find a block.
+    fn draw_luck(&mut self, node: usize) {
+        let rate = MARGIN * self.rate(node);
+        self.forget_luck(node);
+        if rate > 0.0 {
+            let wait_us = -(1.0 - self.members[node].rng.fraction()).ln() / rate;
+            let at_us = self.now_us + (wait_us as u64).max(1);
+            let event = self.schedule(at_us, Event::Solved { node });
+            self.members[node].luck = Some(Luck { event, rate });
+        }
+    }
+
+    /// Lets no block be found by a node.
+    pub(super) fn forget_luck(&mut self, node: usize) {
+        if let Some(luck) = self.members[node].luck.take() {
+            self.events.remove(&luck.event);
+        }
+    }
+
+    /// A moment has come: most times, a block is found.
+    pub(super) fn solve(&mut self, node: usize) -> Result<(), Violation> {
+        let (wall_ms, network) = (self.time().wall_ms, Arc::clone(&self.config.network));
+        let member = &mut self.members[node];
+        let Some(luck) = member.luck.take() else {
+            return Ok(());
+        };
+        let mut share = member.rng.fraction() * luck.rate;
+        let lucky = member.attempts.iter().position(|attempt| {
+            share -= attempt.rate;
+            share < 0.0
+        });
+        let Some(attempt) = lucky.map(|index| member.attempts.swap_remove(index)) else {
+            self.draw_luck(node);
+            return Ok(());
+        };
+        member.extra_nonce += 1;
+        let mut search = Search::new(attempt.template, member.extra_nonce, &network);
+        let Some(block) = search.attempt(wall_ms, 1) else {
+            return Err(self.violation(node, "a network of the simulator has no proof of work"));
+        };
+        let mut block = Arc::new(block);
+        self.share(&mut block);
+        self.draw_luck(node);
+        self.feed(node, Input::Solved { block })
+    }
+}

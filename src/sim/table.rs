@@ -1,0 +1,71 @@
+//! A table by id that is looked up and never listed, so that the order of hashes decides nothing.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "the order of iteration differs from run to run, and nothing here iterates"
+)]
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+/// Values by key. Keys are hashes, or numbers that are spread as well.
+#[derive(Clone, Debug)]
+pub(super) struct Table<K, V>(HashMap<K, V, BuildHasherDefault<Spread>>);
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self(HashMap::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Table<K, V> {
+    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key)
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.0.insert(key, value)
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        self.0.remove(key)
+    }
+
+    pub(super) fn retain(&mut self, mut keeps: impl FnMut(&V) -> bool) {
+        self.0.retain(|_, value| keeps(value));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Ids are hashes already: some of their bits are as good as any hash of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        // Their end: proof of work makes the beginning small.
+        if let Some(end) = bytes.last_chunk() {
+            self.0 = u64::from_le_bytes(*end);
+        }
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        // Multiples of a power of two are spread over all bits (Knuth, 6.4). The length of an id comes before its bytes.
+        self.0 = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
