@@ -11,6 +11,7 @@ pub mod map;
 mod mining;
 mod perform;
 pub mod plan;
+mod queue;
 mod table;
 mod trace;
 mod transport;

@@ -14,6 +14,7 @@ pub mod merkle;
 pub mod ordering;
 pub mod params;
 mod recent;
+mod resume;
 pub mod rules;
 pub mod snapshot;
 pub mod template;
@@ -21,7 +22,6 @@ pub mod transaction;
 pub mod view;
 pub mod work;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use block::{Block, Heading, Stream};
@@ -32,6 +32,7 @@ use ordering::selection::Selection;
 use ordering::{Colour, Ordered};
 use params::Network;
 use recent::Recent;
+use resume::{load_window, stored_record, write_genesis};
 use rules::HeaderError;
 use view::{Fault, Overlay, Record, Tip, View};
 
@@ -277,35 +278,33 @@ impl Chain {
         }
     }
 
-    /// Undoes and applies what is between two orders; or names the block of the new selected chain whose state digest is wrong.
+    /// Undoes and applies what is between two orders; or names the block of the new selected chain whose state digest is wrong, and
+    /// leaves the accounts as they were.
     fn travel(
         &mut self,
         route: &Route,
         selection: &Selection,
         overlay: &mut Overlay<'_>,
     ) -> Result<Result<Accepted, BlockId>, Fault> {
-        let mut trial = Overlay::new(overlay);
         let mut tip = self.tip.clone();
         let mut undone = Vec::with_capacity(route.undo.len());
         for ordered in &route.undo {
-            let block = self.recent.block(&ordered.id, &trial)?;
-            ledger::undo(&mut trial, &mut tip, &block)?;
-            trial.batch.order.insert(tip.number, None);
-            trial.batch.positions.insert(ordered.id, None);
-            tip.number -= 1;
-            undone.push(block);
+            undone.push(self.undo(ordered, &mut tip, overlay)?);
         }
         let mut applied = Vec::with_capacity(route.apply.len());
         for ordered in &route.apply {
-            let block = self.recent.block(&ordered.id, &trial)?;
+            let block = self.recent.block(&ordered.id, overlay)?;
             let is_checked = ordered.colour == Colour::Chain;
             if is_checked && block.header().state_digest != tip.accumulator.digest() {
+                for ordered in route.apply[..applied.len()].iter().rev() {
+                    self.undo(ordered, &mut tip, overlay)?;
+                }
+                for (ordered, block) in route.undo.iter().zip(&undone).rev() {
+                    self.apply(ordered, block, &mut tip, overlay)?;
+                }
                 return Ok(Err(ordered.id));
             }
-            ledger::apply(&self.network, &mut trial, &mut tip, &block, ordered.colour)?;
-            tip.number += 1;
-            trial.batch.order.insert(tip.number, Some(*ordered));
-            trial.batch.positions.insert(ordered.id, Some(tip.number));
+            self.apply(ordered, &block, &mut tip, overlay)?;
             applied.push(block);
         }
         let was_chain = route.undo.iter().filter(|old| old.colour == Colour::Chain);
@@ -321,17 +320,44 @@ impl Chain {
         tip.tips = self.tips();
         tip.streams = selection.colouring.streams;
         tip.blue_score = selection.colouring.blue_score;
-        let record = stored_record(&trial, &tip.id)?;
-        trial.batch.tip = Some(tip.clone());
-        let changes = trial.batch;
-        overlay.batch.merge(changes);
+        self.record = stored_record(overlay, &tip.id)?;
+        overlay.batch.tip = Some(tip.clone());
         self.tip = tip;
-        self.record = record;
         Ok(Ok(Accepted::Ordered {
             undone,
             applied,
             abandoned,
         }))
+    }
+
+    /// Takes the last block off the order.
+    fn undo(
+        &self,
+        ordered: &Ordered,
+        tip: &mut Tip,
+        overlay: &mut Overlay<'_>,
+    ) -> Result<Arc<Block>, Fault> {
+        let block = self.recent.block(&ordered.id, overlay)?;
+        ledger::undo(overlay, tip, &block)?;
+        overlay.batch.order.insert(tip.number, None);
+        overlay.batch.positions.insert(ordered.id, None);
+        tip.number -= 1;
+        Ok(block)
+    }
+
+    /// Adds a block to the end of the order.
+    fn apply(
+        &self,
+        ordered: &Ordered,
+        block: &Block,
+        tip: &mut Tip,
+        overlay: &mut Overlay<'_>,
+    ) -> Result<(), Fault> {
+        ledger::apply(&self.network, overlay, tip, block, ordered.colour)?;
+        tip.number += 1;
+        overlay.batch.order.insert(tip.number, Some(*ordered));
+        overlay.batch.positions.insert(ordered.id, Some(tip.number));
+        Ok(())
     }
 
     fn tips(&self) -> Vec<BlockId> {
@@ -394,85 +420,4 @@ impl Chain {
     pub fn next_bits(&self, stream: Stream) -> Option<u32> {
         rules::next_target(&self.network, &self.tip.streams, stream).map(work::Target::to_bits)
     }
-}
-
-fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip {
-    let record = write_first_block(network, overlay);
-    let genesis = record.id();
-    let tip = Tip {
-        id: genesis,
-        parents: vec![genesis],
-        tips: vec![genesis],
-        number: 0,
-        work: record.work,
-        blue_score: 1,
-        streams: record.streams,
-        accumulator: network.genesis_accumulator().clone(),
-        issued: network.genesis_supply(),
-        transactions: 0,
-        pruned: 0,
-    };
-    let batch = &mut overlay.batch;
-    for allocation in &network.params().allocations {
-        let account = ledger::Account {
-            balance: allocation.balance,
-            nonce: 0,
-        };
-        batch.accounts.insert(allocation.account, account);
-    }
-    batch.tip = Some(tip.clone());
-    tip
-}
-
-fn write_first_block(network: &Network, overlay: &mut Overlay<'_>) -> Arc<Record> {
-    let genesis = network.genesis();
-    let record = Arc::new(rules::genesis_record(network));
-    let batch = &mut overlay.batch;
-    batch.blocks.insert(genesis.id(), Arc::clone(genesis));
-    batch.records.insert(genesis.id(), Arc::clone(&record));
-    let ordered = Ordered {
-        id: genesis.id(),
-        colour: Colour::Chain,
-    };
-    batch.order.insert(0, Some(ordered));
-    batch.positions.insert(genesis.id(), Some(0));
-    record
-}
-
-/// Reads the young part of the DAG: everything down to where no reorganisation reaches.
-fn load_window(
-    dag: &mut Dag,
-    tip: &Tip,
-    record: &Arc<Record>,
-    view: &dyn View,
-) -> Result<(), Fault> {
-    let bottom_score = record.blue_score.saturating_sub(dag.limits().window());
-    let mut bottom = Arc::clone(record);
-    while bottom.blue_score > bottom_score {
-        bottom = stored_record(view, &bottom.selected_parent)?;
-    }
-    let mut seen = BTreeSet::from([bottom.id()]);
-    let mut records = vec![(bottom.number, Arc::clone(&bottom))];
-    let mut open: Vec<_> = tip.parents.iter().chain(&tip.tips).copied().collect();
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        let record = stored_record(view, &id)?;
-        if record.number > bottom.number {
-            open.extend(record.heading.parents());
-            records.push((record.number, record));
-        }
-    }
-    // A block has more in its past than any of its ancestors.
-    records.sort_by_key(|(number, record)| (*number, record.id()));
-    for (_, record) in records {
-        dag.insert(rules::stored_place(dag, &record));
-    }
-    Ok(())
-}
-
-fn stored_record(view: &dyn View, id: &BlockId) -> Result<Arc<Record>, Fault> {
-    view.record(id)?
-        .ok_or_else(|| Fault::missing("record of block", id))
 }

@@ -15,8 +15,8 @@
 
 mod addresses;
 mod discovery;
+mod holders;
 pub mod io;
-mod known;
 mod mining;
 mod orphans;
 mod relay;
@@ -28,12 +28,13 @@ mod timers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holders::Holders;
 use io::{Command, ConnId, Direction, Effect, Event, Input, Outbox, Reason, Request};
 pub use sessions::Session;
 use timers::{Timer, Timers};
 
 use crate::protocol::chain::Chain;
-use crate::protocol::chain::id::{AccountId, NodeKey, TransactionId};
+use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Fault, Overlay, View};
@@ -42,7 +43,8 @@ use crate::protocol::mempool::{Mempool, MempoolLimits};
 use crate::protocol::rng::Rng;
 use crate::protocol::time::Time;
 use crate::protocol::wire::limits::{
-    MAX_MEMPOOL_BYTES, MAX_MEMPOOL_PER_SENDER, MAX_MEMPOOL_TRANSACTIONS,
+    MAX_HELD_BLOCKS, MAX_HELD_TRANSACTIONS, MAX_MEMPOOL_BYTES, MAX_MEMPOOL_PER_SENDER,
+    MAX_MEMPOOL_TRANSACTIONS,
 };
 use crate::protocol::wire::message::{Message, Received};
 
@@ -133,6 +135,8 @@ pub struct Machine {
     /// Transactions that a reorganisation took back and the mempool does not take for now: their sender's income went with them.
     taken_back: BTreeMap<TransactionId, SharedTransaction>,
     orphans: orphans::Orphans,
+    block_holders: Holders<BlockId>,
+    transaction_holders: Holders<TransactionId>,
     connections: sessions::Connections,
     addresses: addresses::AddressBook,
     /// Learned endpoints that are being dialled.
@@ -168,6 +172,8 @@ impl Machine {
             own: BTreeSet::new(),
             taken_back: BTreeMap::new(),
             orphans: orphans::Orphans::default(),
+            block_holders: Holders::new(MAX_HELD_BLOCKS),
+            transaction_holders: Holders::new(MAX_HELD_TRANSACTIONS),
             connections: sessions::Connections::default(),
             addresses: addresses::AddressBook::default(),
             dialling: 0,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::check::Violation;
+use super::queue::Moment;
 use super::world::{Event, World};
 use crate::protocol::chain::template::{Search, Template};
 use crate::protocol::chain::work::Target;
@@ -24,7 +25,7 @@ pub(super) struct Attempt {
 
 /// The moment that is drawn.
 pub(super) struct Luck {
-    event: (u64, u64),
+    moment: Moment,
     /// Moments per microsecond.
     rate: f64,
 }
@@ -58,27 +59,21 @@ impl World {
     /// Draws the next moment at which a node may find a block.
     fn draw_luck(&mut self, node: usize) {
         let rate = MARGIN * self.rate(node);
-        self.forget_luck(node);
+        let member = &mut self.members[node];
+        member.luck = None;
         if rate > 0.0 {
-            let wait_us = -(1.0 - self.members[node].rng.fraction()).ln() / rate;
+            let wait_us = -(1.0 - member.rng.fraction()).ln() / rate;
             let at_us = self.now_us + (wait_us as u64).max(1);
-            let event = self.schedule(at_us, Event::Solved { node });
-            self.members[node].luck = Some(Luck { event, rate });
-        }
-    }
-
-    /// Lets no block be found by a node.
-    pub(super) fn forget_luck(&mut self, node: usize) {
-        if let Some(luck) = self.members[node].luck.take() {
-            self.events.remove(&luck.event);
+            let moment = self.queue.schedule(at_us, Event::Solved { node });
+            member.luck = Some(Luck { moment, rate });
         }
     }
 
     /// A moment has come: most times, a block is found.
-    pub(super) fn solve(&mut self, node: usize) -> Result<(), Violation> {
+    pub(super) fn solve(&mut self, node: usize, moment: Moment) -> Result<(), Violation> {
         let (wall_ms, network) = (self.time().wall_ms, Arc::clone(&self.config.network));
         let member = &mut self.members[node];
-        let Some(luck) = member.luck.take() else {
+        let Some(luck) = member.luck.take_if(|luck| luck.moment == moment) else {
             return Ok(());
         };
         let mut share = member.rng.fraction() * luck.rate;

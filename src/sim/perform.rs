@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::check::Violation;
 use super::link::Frame;
-use super::map;
+use super::map::REGIONS;
 use super::world::{Event, World, endpoint, node_at};
 use crate::protocol::chain::view::{Batch, Fault};
 use crate::protocol::machine::Machine;
@@ -41,38 +41,45 @@ impl World {
 
     /// Takes the next event.
     pub(super) fn step(&mut self) -> Result<(), Violation> {
-        let Some(((at_us, _), event)) = self.events.pop_first() else {
+        let Some((moment, event)) = self.queue.pop() else {
             return Ok(());
         };
-        self.now_us = at_us;
+        self.now_us = moment.0;
         match event {
             Event::Wake { node } => {
-                self.members[node].wake = None;
-                self.feed(node, Input::Wake)
+                let wake = &mut self.members[node].wake;
+                match wake.take_if(|wake| *wake == moment) {
+                    Some(_) => self.feed(node, Input::Wake),
+                    // The timer was set anew since.
+                    None => Ok(()),
+                }
             }
             Event::Frame { link, receiver } => self.deliver(link, receiver),
             Event::Closing { link } => {
                 self.reset(link);
                 Ok(())
             }
-            Event::Solved { node } => self.solve(node),
+            Event::Solved { node } => self.solve(node, moment),
             Event::Durable { node, life, number } => self.durable(node, life, number),
             Event::Dialled {
                 from,
                 life,
                 endpoint,
-            } => self.dialled(from, life, endpoint),
+            } => self.dialled(from, life, *endpoint),
             Event::Established {
                 link,
                 node,
                 life,
                 endpoint,
-            } => self.established(link, node, life, endpoint),
+            } => self.established(link, node, life, *endpoint),
             Event::Refused {
                 node,
                 life,
                 endpoint,
-            } => self.feed_alive(node, life, Input::Refused { endpoint }),
+            } => {
+                let endpoint = *endpoint;
+                self.feed_alive(node, life, Input::Refused { endpoint })
+            }
             Event::Closed { node, life, conn } => {
                 self.feed_alive(node, life, Input::Disconnected { conn })
             }
@@ -81,6 +88,7 @@ impl World {
                 let addresses = reachable
                     .filter_map(|other| endpoint(other).address())
                     .collect();
+                let seed = *seed;
                 self.feed_alive(node, life, Input::Resolved { seed, addresses })
             }
         }
@@ -159,29 +167,17 @@ impl World {
         let deadline = member.machine.as_ref().and_then(Machine::next_deadline);
         let at_us = deadline.map(|at_ms| (at_ms * 1_000).max(self.now_us));
         if member.wake.map(|(at_us, _)| at_us) != at_us {
-            if let Some(key) = member.wake.take() {
-                self.events.remove(&key);
-            }
-            if let Some(at_us) = at_us {
-                let key = self.schedule(at_us, Event::Wake { node });
-                self.members[node].wake = Some(key);
-            }
+            let schedule = |at_us| self.queue.schedule(at_us, Event::Wake { node });
+            member.wake = at_us.map(schedule);
         }
         Ok(())
-    }
-
-    pub(super) fn schedule(&mut self, at_us: u64, event: Event) -> (u64, u64) {
-        self.sequence += 1;
-        let key = (at_us, self.sequence);
-        self.events.insert(key, event);
-        key
     }
 
     /// The time that a frame takes from one node to another.
     pub(super) fn latency(&mut self, from: usize, to: Option<usize>) -> u64 {
         let regions = &self.config.regions;
         let distance_us = match to.and_then(|to| Some((*regions.get(from)?, *regions.get(to)?))) {
-            Some((from, to)) => 1_000 * map::delay_ms(from, to),
+            Some((from, to)) => self.delays_us[from % REGIONS.len()][to % REGIONS.len()],
             None => 0,
         };
         distance_us + self.draw(self.config.latency_us)
@@ -204,7 +200,8 @@ impl World {
                 .push_back((number, effects.by_ref().collect()));
             let at_us = self.now_us + self.draw(self.config.persist_us);
             let life = self.members[node].life;
-            self.schedule(at_us, Event::Durable { node, life, number });
+            self.queue
+                .schedule(at_us, Event::Durable { node, life, number });
         }
         Ok(())
     }
@@ -265,7 +262,8 @@ impl World {
             Effect::Serve { to, request } => self.serve(node, to, &request)?,
             Effect::Dial(endpoint) => {
                 let at_us = self.now_us + self.latency(node, node_at(&endpoint));
-                self.schedule(
+                let endpoint = Box::new(endpoint);
+                self.queue.schedule(
                     at_us,
                     Event::Dialled {
                         from: node,
@@ -276,7 +274,9 @@ impl World {
             }
             Effect::Resolve(seed) => {
                 let at_us = self.now_us + self.draw(self.config.latency_us);
-                self.schedule(at_us, Event::Resolved { node, life, seed });
+                let seed = Box::new(seed);
+                self.queue
+                    .schedule(at_us, Event::Resolved { node, life, seed });
             }
             Effect::Disconnect {
                 reason: Reason::Fault(fault),
@@ -319,10 +319,9 @@ impl World {
 
     /// Makes a node's timers and luck void.
     pub(super) fn void(&mut self, node: usize) {
-        if let Some(key) = self.members[node].wake.take() {
-            self.events.remove(&key);
-        }
-        self.forget_luck(node);
-        self.members[node].attempts.clear();
+        let member = &mut self.members[node];
+        member.wake = None;
+        member.luck = None;
+        member.attempts.clear();
     }
 }

@@ -62,7 +62,8 @@ impl World {
         };
         let at_us = link.arrival_us(receiver, self.now_us, latency_us);
         link.queues[receiver].push_back(frame);
-        self.schedule(at_us, Event::Frame { link: id, receiver });
+        self.queue
+            .schedule(at_us, Event::Frame { link: id, receiver });
     }
 
     pub(super) fn deliver(&mut self, id: u64, receiver: usize) -> Result<(), Violation> {
@@ -99,7 +100,7 @@ impl World {
             return;
         };
         let at_us = link.last_us[1 - link.end(conn)].max(self.now_us);
-        self.schedule(at_us, Event::Closing { link: id });
+        self.queue.schedule(at_us, Event::Closing { link: id });
     }
 
     /// Reads and checks a frame, the first time that it arrives. Blocks are shared, so that 5,000 nodes hold each of them once.
@@ -143,12 +144,12 @@ impl World {
                 && self.reaches(from, *node)
         };
         let Some(node) = node_at(&to).filter(listening) else {
-            self.schedule(
+            self.queue.schedule(
                 back_us,
                 Event::Refused {
                     node: from,
                     life,
-                    endpoint: to,
+                    endpoint: Box::new(to),
                 },
             );
             return Ok(());
@@ -162,13 +163,13 @@ impl World {
         self.links.insert(id, link);
         self.members[node].conns.insert(conns[1], id);
         self.members[from].conns.insert(conns[0], id);
-        self.schedule(
+        self.queue.schedule(
             back_us,
             Event::Established {
                 link: id,
                 node: from,
                 life,
-                endpoint: to,
+                endpoint: Box::new(to),
             },
         );
         let remote = address(from, EPHEMERAL + (id % 20_000) as u16);
@@ -217,7 +218,8 @@ impl World {
             let life = self.members[node].life;
             // Not before the connection stood.
             let at_us = (self.now_us + self.draw(self.config.latency_us)).max(link.last_us[end]);
-            self.schedule(at_us, Event::Closed { node, life, conn });
+            self.queue
+                .schedule(at_us, Event::Closed { node, life, conn });
         }
     }
 
@@ -239,7 +241,8 @@ impl World {
                 // Arrivals take from the front of the queue, so that bytes keep their order whatever is on its way behind.
                 for _ in 0..std::mem::take(&mut link.stalled[receiver]) {
                     let at_us = self.now_us + latency_us;
-                    self.schedule(at_us, Event::Frame { link: id, receiver });
+                    self.queue
+                        .schedule(at_us, Event::Frame { link: id, receiver });
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! A network of machines, the events between them, and the hands that hurt and heal it.
 
+use std::array::from_fn;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use std::sync::Arc;
 use super::check::{Checked, Oracle, Violation};
 use super::disk::Disk;
 use super::link::{Frame, FrameKey, Link};
+use super::map::{self, REGIONS};
 use super::mining::{Attempt, Luck};
+use super::queue::{Moment, Queue};
 use super::table::Table;
 use super::trace::Trace;
 use crate::protocol::chain::block::{Block, Stream};
@@ -112,7 +115,8 @@ pub(super) struct Member {
     pub(super) config: MachineConfig,
     /// Counts the starts: what belongs to an earlier one is void.
     pub(super) life: u64,
-    pub(super) wake: Option<(u64, u64)>,
+    /// When its timer is due.
+    pub(super) wake: Option<Moment>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) luck: Option<Luck>,
     pub(super) hashrate: u64,
@@ -135,14 +139,14 @@ pub(super) enum Event {
     Dialled {
         from: usize,
         life: u64,
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
     },
     /// The answer to a dial comes back.
     Established {
         link: u64,
         node: usize,
         life: u64,
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
     },
     /// One end has closed a link, and what it sent before has arrived.
     Closing { link: u64 },
@@ -150,7 +154,7 @@ pub(super) enum Event {
     Refused {
         node: usize,
         life: u64,
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
     },
     /// The next frame of a link arrives.
     Frame { link: u64, receiver: usize },
@@ -170,7 +174,7 @@ pub(super) enum Event {
     Resolved {
         node: usize,
         life: u64,
-        seed: Endpoint,
+        seed: Box<Endpoint>,
     },
 }
 
@@ -179,8 +183,7 @@ pub struct World {
     pub(super) config: WorldConfig,
     pub(super) rng: Rng,
     pub(super) now_us: u64,
-    pub(super) sequence: u64,
-    pub(super) events: BTreeMap<(u64, u64), Event>,
+    pub(super) queue: Queue,
     pub(super) members: Vec<Member>,
     pub(super) links: BTreeMap<u64, Link>,
     pub(super) next_link: u64,
@@ -195,6 +198,8 @@ pub struct World {
     pub(super) blocks: Table<BlockId, Arc<Block>>,
     /// Frames of relay, each with what must live as long as its key stands for it.
     pub(super) frames: Table<FrameKey, (Arc<Frame>, Option<Arc<[u8]>>)>,
+    /// The time from one region to another, in microseconds.
+    pub(super) delays_us: [[u64; REGIONS.len()]; REGIONS.len()],
     pub(super) arrived: u64,
     pub(super) bytes: u64,
 }
@@ -209,8 +214,7 @@ impl World {
         let mut world = Self {
             rng: Rng::new(config.seed),
             now_us: 0,
-            sequence: 0,
-            events: BTreeMap::new(),
+            queue: Queue::default(),
             members: Vec::new(),
             links: BTreeMap::new(),
             next_link: 0,
@@ -222,6 +226,7 @@ impl World {
             next_ticket: 0,
             blocks: Table::default(),
             frames: Table::default(),
+            delays_us: from_fn(|from| from_fn(|to| 1_000 * map::delay_ms(from, to))),
             arrived: 0,
             bytes: 0,
             config,
@@ -320,8 +325,8 @@ impl World {
             if holds(self) {
                 return Ok(true);
             }
-            match self.events.first_key_value() {
-                Some(((at_us, _), _)) if *at_us <= end_us => self.step()?,
+            match self.queue.next_us() {
+                Some(at_us) if at_us <= end_us => self.step()?,
                 _ => {
                     self.now_us = end_us;
                     return Ok(holds(self));

@@ -79,7 +79,7 @@ impl Loader {
     /// Begins with genesis, for the accounts before block `id`.
     pub fn new(network: Arc<Network>, id: BlockId, overlay: &mut Overlay<'_>) -> Self {
         let mut dag = Dag::new(network.limits());
-        let genesis = super::write_first_block(&network, overlay);
+        let genesis = super::resume::write_first_block(&network, overlay);
         let best = dag.insert(rules::stored_place(&dag, &genesis));
         Self {
             network,
@@ -228,7 +228,7 @@ impl Loader {
         for (number, (merged, blue)) in (0..=tip.number).rev().zip(colouring.merged.iter().rev()) {
             place(&mut batch, number, self.dag.id(*merged), of_merged(*blue));
         }
-        let mut at = super::stored_record(view, &tip.id)?;
+        let mut at = super::resume::stored_record(view, &tip.id)?;
         while at.number > 0 {
             place(&mut batch, at.number, at.id(), Colour::Chain);
             for (number, merged) in (0..at.number).rev().zip(at.merged.iter().rev()) {
@@ -237,7 +237,7 @@ impl Loader {
             if batch.order.len() >= ORDER_BATCH {
                 write(&std::mem::take(&mut batch))?;
             }
-            at = super::stored_record(view, &at.selected_parent)?;
+            at = super::resume::stored_record(view, &at.selected_parent)?;
         }
         batch.tip = Some(tip.clone());
         write(&batch)?;

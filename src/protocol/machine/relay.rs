@@ -36,9 +36,7 @@ impl Machine {
         block: Arc<Block>,
         origin: Origin,
     ) -> Result<bool, Fault> {
-        if let Some(session) = self.connections.session(conn) {
-            session.blocks.insert(block.id());
-        }
+        self.block_holders.add(block.id(), conn);
         match self.take_block(turn, &block, origin)? {
             Taken::Orphan => self.ask_for_parents(turn, conn, &block)?,
             Taken::Broken(reason) => {
@@ -178,15 +176,18 @@ impl Machine {
             return;
         }
         let id = block.id();
-        let to = self.sessions_where(|session| session.blocks.insert(id));
+        let to = self.block_holders.add_all(id, self.connections.greeted());
         turn.send_all(to, || Message::NewBlock(Arc::clone(block.bytes())));
     }
 
     /// This node has caught up: its peers learn from the end what they may lack.
     pub(super) fn announce_tips(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         for id in self.chain.tip().parents.clone() {
-            let lacking = self.sessions_where(|session| session.blocks.insert(id));
-            if lacking.is_empty() || id == self.network.id() {
+            if id == self.network.id() {
+                continue;
+            }
+            let lacking = self.block_holders.add_all(id, self.connections.greeted());
+            if lacking.is_empty() {
                 continue;
             }
             let block = turn
@@ -196,17 +197,6 @@ impl Machine {
             turn.send_all(lacking, || Message::NewBlock(Arc::clone(block.bytes())));
         }
         Ok(())
-    }
-
-    fn sessions_where(
-        &mut self,
-        mut wanted: impl FnMut(&mut super::sessions::Session) -> bool,
-    ) -> Vec<ConnId> {
-        let sessions = self.connections.0.iter_mut();
-        sessions
-            .filter_map(|(conn, connection)| Some((*conn, connection.session.as_mut()?)))
-            .filter_map(|(conn, session)| wanted(session).then_some(conn))
-            .collect()
     }
 
     /// Makes the mempool follow the ledger: what was applied goes, what was undone comes back.
@@ -285,9 +275,7 @@ impl Machine {
         transaction: SharedTransaction,
     ) -> Result<(), Fault> {
         let id = transaction.id();
-        if let Some(session) = self.connections.session(conn) {
-            session.transactions.insert(id);
-        }
+        self.transaction_holders.add(id, conn);
         match self.admit(turn, transaction)? {
             Ok(()) => turn.notify(Event::TransactionAdmitted { id, own: false }),
             Err(AdmissionError::Known(_)) => {}
@@ -361,7 +349,8 @@ impl Machine {
     /// Sends a transaction to every session that is not known to have it.
     fn offer(&mut self, turn: &mut Turn<'_>, transaction: &Transaction) {
         let id = transaction.id();
-        let to = self.sessions_where(|session| session.transactions.insert(id));
+        let sessions = self.connections.greeted();
+        let to = self.transaction_holders.add_all(id, sessions);
         turn.send_all(to, || {
             Message::NewTransaction(transaction.to_bytes().into())
         });
@@ -398,11 +387,8 @@ impl Machine {
 
     /// Sends a new session what waits, so that a transaction submitted while both were apart gets through.
     pub(super) fn greet(&mut self, turn: &mut Turn<'_>, conn: ConnId) -> Result<(), Fault> {
-        let Some(session) = self.connections.session(conn) else {
-            return Ok(());
-        };
         for transaction in Mempool::iter(&self.mempool).take(MAX_GREETING_TRANSACTIONS) {
-            if session.transactions.insert(transaction.id()) {
+            if self.transaction_holders.add(transaction.id(), conn) {
                 let bytes = Arc::from(transaction.to_bytes());
                 turn.send_all(vec![conn], || Message::NewTransaction(bytes));
             }

@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use super::io::{ConnId, Direction, Effect, Event, Reason};
-use super::known::Known;
 use super::orphans::Asked;
 use super::timers::Timer;
 use super::{Machine, Turn};
-use crate::protocol::chain::id::{BlockId, NodeKey, TransactionId};
+use crate::protocol::chain::id::{BlockId, NodeKey};
 use crate::protocol::chain::view::Fault;
 use crate::protocol::endpoint::Endpoint;
-use crate::protocol::wire::limits::{MAX_KNOWN_BLOCKS, MAX_KNOWN_TRANSACTIONS};
 use crate::protocol::wire::message::{Claim, Hello, Message, PROTOCOL_VERSION};
 
 /// A connection.
@@ -45,8 +43,6 @@ pub struct Session {
     pub(super) asked: VecDeque<Asked>,
     pub(super) heard_ms: u64,
     pub(super) ping: Option<(u64, u64)>,
-    pub(super) blocks: Known<BlockId>,
-    pub(super) transactions: Known<TransactionId>,
 }
 
 impl Session {
@@ -63,6 +59,11 @@ pub(super) struct Connections(pub(super) BTreeMap<ConnId, Connection>);
 impl Connections {
     pub(super) fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
         self.0.get_mut(&conn)?.session.as_mut()
+    }
+
+    /// The connections on which both sides have greeted.
+    pub(super) fn greeted(&self) -> impl Iterator<Item = ConnId> {
+        self.sessions().map(|(conn, ..)| conn)
     }
 
     pub(super) fn sessions(&self) -> impl Iterator<Item = (ConnId, &Connection, &Session)> {
@@ -242,8 +243,6 @@ impl Machine {
             asked: VecDeque::new(),
             heard_ms: now_ms,
             ping: None,
-            blocks: Known::new(MAX_KNOWN_BLOCKS),
-            transactions: Known::new(MAX_KNOWN_TRANSACTIONS),
         });
         let (direction, remote) = (connection.direction, connection.remote);
         turn.notify(Event::PeerJoined {

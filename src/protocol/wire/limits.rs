@@ -79,12 +79,12 @@ pub const MAX_DECODED_BEFORE_HANDSHAKE: usize = 3 * MAX_FRAME_BEFORE_HANDSHAKE;
 /// Addresses that a node remembers: a small network whole, a large one well sampled.
 pub const MAX_ADDRESS_BOOK: usize = 1_024;
 
-/// Ids of blocks that a node remembers to be known to a peer: 20 seconds of 11 blocks a second, and some. Copies of a block meet
+/// Blocks of which a node remembers which peers have them: 20 seconds of 11 blocks a second, and some. Copies of a block meet
 /// within one or two.
-pub const MAX_KNOWN_BLOCKS: usize = 256;
+pub const MAX_HELD_BLOCKS: usize = 256;
 
-/// Ids of transactions that a node remembers to be known to a peer: a few blocks' worth.
-pub const MAX_KNOWN_TRANSACTIONS: usize = 4_096;
+/// Transactions of which a node remembers which peers have them: some seconds of 5,000 a second.
+pub const MAX_HELD_TRANSACTIONS: usize = 16_384;
 
 /// Blocks whose parents are unknown: they bridge the moments in which a parent overtakes its child, no more.
 pub const MAX_ORPHANS: usize = 128;

@@ -1,0 +1,59 @@
+//! Which peers are known to have what, so that it is not sent to them again. Bounded: the oldest is forgotten first, and costs a
+//! few copies that nobody needs.
+//!
+//! By item and not by peer: whatever arrives is passed on to all others, so one look finds all of them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::io::ConnId;
+
+/// Who has which of the last `limit` items.
+#[derive(Clone, Debug)]
+pub(super) struct Holders<T> {
+    limit: usize,
+    /// By item. Connections that have ended stay in the list: their numbers are never used again.
+    holders: BTreeMap<T, Vec<ConnId>>,
+    order: VecDeque<T>,
+}
+
+impl<T: Copy + Ord> Holders<T> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            holders: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// Notes that a peer has an item, or will have it in a moment. False if that was known.
+    pub(super) fn add(&mut self, item: T, conn: ConnId) -> bool {
+        let holders = self.of(item);
+        let is_new = !holders.contains(&conn);
+        if is_new {
+            holders.push(conn);
+        }
+        is_new
+    }
+
+    /// Notes that all these peers will have an item, and tells which of them are not known to have it already.
+    pub(super) fn add_all(&mut self, item: T, conns: impl Iterator<Item = ConnId>) -> Vec<ConnId> {
+        let holders = self.of(item);
+        let lacking: Vec<_> = conns.filter(|conn| !holders.contains(conn)).collect();
+        holders.extend_from_slice(&lacking);
+        lacking
+    }
+
+    fn of(&mut self, item: T) -> &mut Vec<ConnId> {
+        if self.order.len() == self.limit
+            && !self.holders.contains_key(&item)
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.holders.remove(&oldest);
+        }
+        let order = &mut self.order;
+        self.holders.entry(item).or_insert_with(|| {
+            order.push_back(item);
+            Vec::new()
+        })
+    }
+}
