@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use ruint::aliases::U256;
 use triskel::protocol::chain::difficulty::Schedule;
 use triskel::protocol::chain::merkle;
-use triskel::protocol::chain::work::{Target, Work};
+use triskel::protocol::chain::work::{Growth, Target, Work};
 
 use super::vectors::unhex;
 
@@ -123,6 +123,22 @@ proptest! {
         let product = works.iter().fold(Wide::ONE, |product, work| product * Wide::from(*work)) << 48;
         let cube = |number: Wide| number * number * number;
         prop_assert!(cube(root) <= product && product < cube(root + Wide::ONE));
+    }
+
+    #[test]
+    fn growth_is_a_fraction_whatever_its_terms(numbers: [u64; 4], unit: u64, scale in 0usize..=128) {
+        let work = |number: u64, scale: usize| Work::from_be_bytes((U256::from(number) << scale).to_be_bytes::<32>());
+        let growth = |now, before, scale| Growth {
+            now: work(now, scale),
+            before: work(before, scale),
+        };
+        let [now, before, other_now, other_before] = numbers.map(|number| number.max(1));
+        let one = growth(now, before, scale);
+        let other = growth(other_now, other_before, 0);
+        let products = (u128::from(now) * u128::from(other_before), u128::from(other_now) * u128::from(before));
+        prop_assert_eq!(one.cmp(&other), products.0.cmp(&products.1));
+        let wanted = u128::from(unit) * u128::from(now) / u128::from(before);
+        prop_assert_eq!(work(unit, 0).times(one).to_be_bytes(), U256::from(wanted).to_be_bytes::<32>());
     }
 
     #[test]

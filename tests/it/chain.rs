@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use triskel::protocol::chain::block::{Block, Stream};
-use triskel::protocol::chain::id::{BlockId, StateDigest};
+use triskel::protocol::chain::digest::Accumulator;
+use triskel::protocol::chain::id::BlockId;
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::rules::HeaderError;
 use triskel::protocol::chain::view::Overlay;
@@ -167,11 +168,11 @@ fn a_wrong_state_digest_bars_a_block_and_all_that_follows() {
         },
     );
     assert_eq!(node.accept(&fork), Ok(Accepted::Beside));
-    let digest = Some(StateDigest([7; 32]));
+    let accumulator = Some(Accumulator::default());
     let liar = model.grow(
         &fork.id(),
         Wish {
-            digest,
+            accumulator,
             ..Wish::default()
         },
     );

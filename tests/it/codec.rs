@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use triskel::protocol::chain::block::{Block, BlockError, HEADER_BYTES, Header, Heading, Stream};
 use triskel::protocol::chain::codec::CodecError;
+use triskel::protocol::chain::digest::Accumulator;
 use triskel::protocol::chain::id::{BlockId, StateDigest};
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::template::{Search, Template};
@@ -36,7 +37,7 @@ fn block(network: &Network, parents: u8, transactions: u64, extra_nonce: u64) ->
     let template = Template {
         stream: Stream::B,
         parents: (0..parents).map(|number| BlockId([number; 32])).collect(),
-        state_digest: StateDigest([3; 32]),
+        accumulator: Accumulator::default(),
         bits: network.params().streams[1].initial_bits,
         min_timestamp_ms: 1,
         miner: account(3),

@@ -175,7 +175,7 @@ fn block(chain: &Network, transaction: &SharedTransaction) -> Arc<Block> {
     let template = Template {
         stream: Stream::A,
         parents: vec![chain.id()],
-        state_digest: chain.genesis().header().state_digest,
+        accumulator: chain.genesis_accumulator().clone(),
         bits: rules::next_target(chain, &parent.streams, Stream::A)
             .unwrap()
             .to_bits(),

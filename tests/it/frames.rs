@@ -239,7 +239,7 @@ fn largest_block() -> (Network, Arc<Block>) {
         parents: (0..MAX_PARENTS as u8)
             .map(|number| BlockId([number; 32]))
             .collect(),
-        state_digest: Default::default(),
+        accumulator: Default::default(),
         bits: network.params().streams[0].initial_bits,
         min_timestamp_ms: 1,
         miner: account(0),

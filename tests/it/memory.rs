@@ -204,11 +204,15 @@ impl State {
     }
 
     pub(crate) fn digest(&self) -> StateDigest {
+        self.accumulator().digest()
+    }
+
+    fn accumulator(&self) -> Accumulator {
         let mut accumulator = Accumulator::default();
         for (id, account) in &self.accounts {
             accumulator.add(id, account);
         }
-        accumulator.digest()
+        accumulator
     }
 }
 
@@ -226,7 +230,7 @@ pub(crate) struct Wish {
     pub(crate) miner: usize,
     pub(crate) gap_ms: u64,
     pub(crate) transactions: Vec<SharedTransaction>,
-    pub(crate) digest: Option<StateDigest>,
+    pub(crate) accumulator: Option<Accumulator>,
     pub(crate) bits: Option<u32>,
     pub(crate) extra_nonce: u64,
 }
@@ -238,7 +242,7 @@ impl Default for Wish {
             miner: 9,
             gap_ms: 1_000,
             transactions: Vec::new(),
-            digest: None,
+            accumulator: None,
             bits: None,
             extra_nonce: 0,
         }
@@ -270,7 +274,7 @@ impl Model {
         let template = Template {
             stream: wish.stream,
             parents: vec![*parent],
-            state_digest: wish.digest.unwrap_or_else(|| state.digest()),
+            accumulator: wish.accumulator.unwrap_or_else(|| state.accumulator()),
             bits: wish.bits.unwrap_or(bits),
             min_timestamp_ms: 0,
             miner: account(wish.miner),

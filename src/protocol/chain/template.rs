@@ -1,7 +1,8 @@
 //! What a miner works on, and the search itself. The driver decides how many hashes a second it spends.
 
 use super::block::{Block, Body, Header, Stream, is_solved, parents_root};
-use super::id::{AccountId, BlockId, StateDigest};
+use super::digest::Accumulator;
+use super::id::{AccountId, BlockId};
 use super::params::{Algorithm, Network};
 use super::transaction::SharedTransaction;
 use super::work::Target;
@@ -13,8 +14,8 @@ pub struct Template {
     pub stream: Stream,
     /// The parents, ascending.
     pub parents: Vec<BlockId>,
-    /// The digest of the accounts after the parents.
-    pub state_digest: StateDigest,
+    /// The hash of the accounts after the parents. Its digest is computed where a search begins: most templates are never mined.
+    pub accumulator: Accumulator,
     /// The target, in compact form.
     pub bits: u32,
     /// The earliest timestamp that the rules allow.
@@ -53,7 +54,7 @@ impl Search {
             stream: template.stream,
             parents_root: parents_root(&template.parents),
             body_root: body.root(),
-            state_digest: template.state_digest,
+            state_digest: template.accumulator.digest(),
             timestamp_ms: template.min_timestamp_ms,
             bits: template.bits,
             nonce: 0,

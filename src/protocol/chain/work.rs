@@ -102,11 +102,12 @@ impl Work {
     /// The geometric mean, times `factor`: the root is taken with 16 binary digits behind the point, the result rounded down.
     pub fn geometric_mean(works: impl ExactSizeIterator<Item = Self> + Clone, factor: u64) -> Self {
         let bits: usize = works.clone().map(|work| work.0.bit_len()).sum();
-        // The result is the same, and in practice a quarter of the digits are enough.
-        if bits + 16 * works.len() + 64 <= 256 {
-            Self::mean_of::<256, 4>(works, factor)
-        } else {
-            Self::mean_of::<1024, 16>(works, factor)
+        let factor_bits = (u64::BITS - factor.leading_zeros()) as usize;
+        // The result is the same, and in practice an eighth of the digits are enough.
+        match bits + 16 * works.len() + factor_bits {
+            0..=128 => Self::mean_of::<128, 2>(works, factor),
+            129..=256 => Self::mean_of::<256, 4>(works, factor),
+            _ => Self::mean_of::<1024, 16>(works, factor),
         }
     }
 
@@ -130,8 +131,21 @@ impl Work {
 
     /// So many times as much as something has grown, rounded down.
     pub fn times(self, growth: Growth) -> Self {
+        if let (Some(now), Some(before)) = (self.product(growth.now), growth.before.small()) {
+            return Self(U256::from(now / u128::from(before.max(1))));
+        }
         let grown = Square::from(self.0) * Square::from(growth.now.0);
         Self((grown / Square::from(growth.before.0.max(U256::ONE))).saturating_to())
+    }
+
+    /// The number, if it has at most 64 bits, as in every network but the largest.
+    fn small(self) -> Option<u64> {
+        u64::try_from(self.0).ok()
+    }
+
+    /// The product, if both numbers are small.
+    fn product(self, other: Self) -> Option<u128> {
+        Some(u128::from(self.small()?) * u128::from(other.small()?))
     }
 
     /// The number as 32 bytes, big-endian.
@@ -168,6 +182,13 @@ pub struct Growth {
 
 impl Ord for Growth {
     fn cmp(&self, other: &Self) -> Ordering {
+        let small = (
+            self.now.product(other.before),
+            other.now.product(self.before),
+        );
+        if let (Some(one), Some(other)) = small {
+            return one.cmp(&other);
+        }
         let product = |one: Work, other: Work| Square::from(one.0) * Square::from(other.0);
         product(self.now, other.before).cmp(&product(other.now, self.before))
     }

@@ -42,7 +42,7 @@ impl Machine {
                 templates.push(Template {
                     stream,
                     parents: self.chain.tip().parents.clone(),
-                    state_digest: self.chain.tip().accumulator.digest(),
+                    accumulator: self.chain.tip().accumulator.clone(),
                     bits: self
                         .chain
                         .next_bits(stream)

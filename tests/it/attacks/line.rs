@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use triskel::protocol::chain::block::Stream;
-use triskel::protocol::chain::id::{AccountId, StateDigest};
+use triskel::protocol::chain::id::AccountId;
 use triskel::protocol::chain::ordering::dag::{Dag, Index};
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::rules;
@@ -56,7 +56,7 @@ impl Field {
         let template = Template {
             stream,
             parents: ids,
-            state_digest: StateDigest([0; 32]),
+            accumulator: self.network.genesis_accumulator().clone(),
             bits: self.target(parents, stream).to_bits(),
             min_timestamp_ms: youngest.unwrap() + 1,
             miner: AccountId([0; 32]),

@@ -51,7 +51,7 @@ impl Party {
         let template = Template {
             stream,
             parents: tip.parents.clone(),
-            state_digest: tip.accumulator.digest(),
+            accumulator: tip.accumulator.clone(),
             bits: self.chain.next_bits(stream).unwrap(),
             min_timestamp_ms: self.chain.next_timestamp_ms(),
             miner,
