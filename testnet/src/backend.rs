@@ -7,12 +7,14 @@ pub mod docker;
 pub mod process;
 pub mod sim;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{BackendChoice, RunOptions};
 use crate::network::Access;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::scenario::{Capability, Loaded, Problem};
 
 use docker::Docker;
 use process::Process;
@@ -153,6 +155,32 @@ pub async fn choose(
             }
         },
     }
+}
+
+/// What a backend can do beside what all can. Whoever teaches one something adds it here.
+pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
+    match backend {
+        "process" => BTreeSet::from([Capability::Config, Capability::Streams, Capability::Program]),
+        "docker" => BTreeSet::from([Capability::Config, Capability::Streams, Capability::Image]),
+        // Its oracle replays every order of every node, and compares accounts and supply.
+        "sim" => BTreeSet::from([
+            Capability::Invariant("supply"),
+            Capability::Invariant("no_invalid_block"),
+            Capability::Invariant("no_unexpected_restart"),
+        ]),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// What a scenario asks for that the chosen backend cannot do; nothing is known of `auto` before it has chosen.
+pub fn missing(choice: BackendChoice, loaded: &Loaded) -> Vec<Problem> {
+    let name = match choice {
+        BackendChoice::Auto => return Vec::new(),
+        BackendChoice::Docker => "docker",
+        BackendChoice::Process => "process",
+        BackendChoice::Sim => "sim",
+    };
+    loaded.missing(name, &capabilities(name))
 }
 
 /// The repository that the current directory is part of, if it is.

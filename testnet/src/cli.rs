@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::scenario::{BASELINE, Loaded, Scenario, ScenarioError, Setting};
+
 /// Launches networks of Triskel nodes and says whether they converge.
 #[derive(Debug, Parser)]
 #[command(
@@ -24,32 +26,97 @@ pub enum Command {
     /// Runs a scenario and gives a verdict
     Run(RunOptions),
     /// Checks a scenario without running it
-    Validate {
-        /// The scenario
-        file: PathBuf,
-    },
+    Validate(ValidateOptions),
+    /// Shows what a scenario comes to: as TOML that can be run, as JSON, or as a picture of the graph
+    Explain(ExplainOptions),
+    /// Prints the JSON Schema of scenarios, for editors
+    Schema,
+}
+
+/// Which scenario, and what is different from its file. Later flags win.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ScenarioOptions {
+    /// The scenario; the built-in baseline if absent
+    pub scenario: Option<PathBuf>,
+    /// Sets a key, as topology=ring, network.preset=chain or faults.0.for=30s; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = Setting::parse)]
+    pub set: Vec<Setting>,
+    /// Ordinary nodes, as --set nodes=N
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<u64>,
+    /// Transfers, as --set transfers=N
+    #[arg(long, value_name = "N")]
+    pub transfers: Option<u64>,
+    /// Blocks that every node must reach, as --set blocks=N
+    #[arg(long, value_name = "N")]
+    pub blocks: Option<u64>,
+    /// The seed of keys, topology and faults, as --set seed=S
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+}
+
+impl ScenarioOptions {
+    /// Reads the scenario.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or a value is not allowed.
+    pub fn load(&self) -> Result<Loaded, ScenarioError> {
+        let flags = [
+            ("nodes", self.nodes),
+            ("transfers", self.transfers),
+            ("blocks", self.blocks),
+            ("seed", self.seed),
+        ];
+        let flags = flags
+            .iter()
+            .filter_map(|(name, value)| Some((*name, (*value)?)));
+        let mut settings = self.set.clone();
+        settings.extend(flags.map(|(name, value)| Setting::flag(name, value)));
+        match &self.scenario {
+            Some(file) => Scenario::read(file, &settings),
+            None => Scenario::parse(BASELINE, "baseline", &settings),
+        }
+    }
+}
+
+/// What a check is asked for.
+#[derive(Clone, Debug, Args)]
+pub struct ValidateOptions {
+    /// Which scenario.
+    #[command(flatten)]
+    pub what: ScenarioOptions,
+    /// Checks too that this backend can do all that the scenario asks for
+    #[arg(long, value_enum, default_value_t = BackendChoice::Auto)]
+    pub backend: BackendChoice,
+}
+
+/// What an explanation is asked for.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainOptions {
+    /// Which scenario.
+    #[command(flatten)]
+    pub what: ScenarioOptions,
+    /// Prints nodes, edges, faults and the graph's measures as JSON
+    #[arg(long, conflicts_with_all = ["dot", "mermaid"])]
+    pub json: bool,
+    /// Prints the graph for Graphviz
+    #[arg(long, conflicts_with = "mermaid")]
+    pub dot: bool,
+    /// Prints the graph for Mermaid
+    #[arg(long)]
+    pub mermaid: bool,
 }
 
 /// What a run is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct RunOptions {
-    /// The scenario; the built-in baseline if absent
-    pub scenario: Option<PathBuf>,
-    /// Nodes, instead of the scenario's number
-    #[arg(long, value_name = "N")]
-    pub nodes: Option<u64>,
-    /// Transfers, instead of the scenario's number
-    #[arg(long, value_name = "N")]
-    pub transfers: Option<u64>,
-    /// Blocks that every node must reach, instead of the scenario's number
-    #[arg(long, value_name = "N")]
-    pub blocks: Option<u64>,
+    /// Which scenario.
+    #[command(flatten)]
+    pub what: ScenarioOptions,
     /// What the nodes are
     #[arg(long, value_enum, default_value_t = BackendChoice::Auto)]
     pub backend: BackendChoice,
-    /// The seed of keys and topology, instead of the scenario's
-    #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
     /// The node program of the process backend; the one beside this program if absent
     #[arg(long, value_name = "PATH", env = "TRISKEL_NODE")]
     pub node: Option<PathBuf>,

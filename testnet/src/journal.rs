@@ -22,7 +22,14 @@ impl Journal {
     /// Makes the run's directory, with the scenario in it, and opens the events.
     pub fn create(plan: &Plan) -> std::io::Result<Self> {
         std::fs::create_dir_all(&plan.directory)?;
-        let scenario = toml::to_string(&plan.scenario).expect("a scenario was read from TOML");
+        let mut scenario = String::new();
+        for layer in &plan.layers {
+            scenario.push_str(&format!(
+                "# from {}\n",
+                layer.replace(char::is_control, " ")
+            ));
+        }
+        scenario.push_str(&plan.scenario.to_toml());
         std::fs::write(plan.directory.join("scenario.toml"), scenario)?;
         let file = File::create_new(plan.directory.join("events.jsonl"))?;
         Ok(Self {

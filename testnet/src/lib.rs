@@ -12,6 +12,7 @@
 
 pub mod backend;
 pub mod cli;
+pub mod inspect;
 pub mod journal;
 pub mod network;
 pub mod plan;

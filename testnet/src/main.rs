@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use testnet::cli::{Arguments, Command};
+use testnet::inspect;
 use testnet::run::{self, Exit};
-use testnet::scenario::Scenario;
 
 fn main() -> ExitCode {
     let exit = match Arguments::parse().command {
@@ -19,19 +19,9 @@ fn main() -> ExitCode {
                 Exit::Environment
             }
         },
-        Command::Validate { file } => match Scenario::read(&file).and_then(|scenario| {
-            scenario.clone().expand()?;
-            Ok(scenario)
-        }) {
-            Ok(scenario) => {
-                println!("{} is a scenario: {}", file.display(), scenario.summary());
-                Exit::Holds
-            }
-            Err(error) => {
-                eprintln!("{error}");
-                Exit::Usage
-            }
-        },
+        Command::Validate(options) => inspect::validate(&options),
+        Command::Explain(options) => inspect::explain(&options),
+        Command::Schema => inspect::schema(),
     };
     ExitCode::from(exit as u8)
 }

@@ -1,14 +1,14 @@
 //! What a run consists of, before anything of it exists: names, keys, edges, and the configuration of every node.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use triskel::protocol::chain::key::KeyPair;
 use triskel::protocol::chain::transaction::UNITS_PER_COIN;
-use triskel::protocol::rng::Rng;
 
-use crate::scenario::{NetworkSection, Scenario, Shape};
+use crate::scenario::{Edge, Expanded, NetworkSection, Node, Occurrence, Scenario, StreamName};
 
 /// What genesis endows every sender of transfers with, in units.
 pub const ENDOWMENT: u64 = 10_000 * UNITS_PER_COIN;
@@ -18,23 +18,20 @@ pub const ENDOWMENT: u64 = 10_000 * UNITS_PER_COIN;
 pub struct Plan {
     /// Names the run: no two runs share it.
     pub id: String,
-    /// The scenario, expanded.
+    /// The scenario, expanded: nothing in it is left to be drawn or derived.
     pub scenario: Scenario,
+    /// What the scenario was read from, for whoever wants to know later.
+    pub layers: Vec<String>,
     /// The nodes, in the order of their numbers.
-    pub nodes: Vec<NodePlan>,
+    pub nodes: Vec<Node>,
+    /// Who dials whom, and what frames meet on their way.
+    pub edges: Vec<Edge>,
+    /// What goes wrong.
+    pub faults: Vec<Occurrence>,
     /// Who pays the transfers: sender i hands them to node i, so that each node sees the nonces in order.
     pub senders: Vec<KeyPair>,
     /// Where the run leaves its evidence. Absolute.
     pub directory: PathBuf,
-}
-
-/// A node, planned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodePlan {
-    /// Its name: `node-1`, `node-2` and so on.
-    pub name: String,
-    /// The indices of the nodes that it dials: all are smaller than its own.
-    pub dials: Vec<usize>,
 }
 
 /// Where a node listens and keeps its data. What it is depends on the backend.
@@ -56,13 +53,22 @@ pub struct Place {
 
 impl Plan {
     /// Plans a run of an expanded scenario that leaves its evidence below `runs`.
-    pub fn new(scenario: Scenario, id: String, runs: &std::path::Path) -> std::io::Result<Self> {
+    pub fn new(expanded: Expanded, id: String, runs: &std::path::Path) -> std::io::Result<Self> {
+        let Expanded {
+            scenario,
+            nodes,
+            edges,
+            faults,
+        } = expanded;
         let seed = scenario.seed.expect("an expanded scenario has a seed");
-        let senders = scenario.nodes.min(scenario.transfers);
+        let senders = scenario.transfers.min(nodes.len() as u64);
         let directory = std::path::absolute(runs)?.join(&id);
         Ok(Self {
-            nodes: nodes(&scenario, seed),
             senders: (0..senders).map(|index| sender(seed, index)).collect(),
+            layers: Vec::new(),
+            nodes,
+            edges,
+            faults,
             directory,
             id,
             scenario,
@@ -90,11 +96,7 @@ impl Plan {
                 },
                 allocations: self.allocations(),
             },
-            mining: MiningToml {
-                // All start at once, when every node has a peer.
-                enabled: false,
-                hashrate: scenario.hashrate.unwrap_or_default(),
-            },
+            mining: self.mining(node),
             peer: PeerToml {
                 // The graph is the scenario's: no connections beside it.
                 target_outbound: self.nodes[node].dials.len(),
@@ -111,7 +113,27 @@ impl Plan {
                 format: "json",
             },
         };
-        toml::to_string(&config).expect("strings, numbers and tables are TOML")
+        let mut table =
+            toml::Table::try_from(&config).expect("strings, numbers and tables are TOML");
+        overlay(&mut table, &self.nodes[node].config);
+        toml::to_string(&table).expect("strings, numbers and tables are TOML")
+    }
+
+    fn mining(&self, node: usize) -> MiningToml {
+        let streams = self.scenario.network.preset.streams();
+        let hashrate = |stream: &StreamName| self.nodes[node].hashrate_in(*stream);
+        let first = hashrate(&streams[0]);
+        let differs = |stream: &&StreamName| hashrate(stream) != first;
+        MiningToml {
+            // All start at once, when every node has a peer.
+            enabled: false,
+            hashrate: first,
+            hashrates: streams
+                .iter()
+                .filter(differs)
+                .map(|stream| (*stream, hashrate(stream)))
+                .collect(),
+        }
     }
 
     fn allocations(&self) -> Vec<AllocationToml> {
@@ -156,23 +178,16 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-fn nodes(scenario: &Scenario, seed: u64) -> Vec<NodePlan> {
-    let mut rng = Rng::new(seed);
-    let dials = |index: usize, rng: &mut Rng| -> Vec<usize> {
-        let previous = index.checked_sub(1);
-        // Node 3 is the first with an earlier node beside its neighbour.
-        let chord = match scenario.topology.shape {
-            Shape::LineWithChords if index >= 2 => Some(rng.below(index as u64 - 1) as usize),
-            _ => None,
-        };
-        previous.into_iter().chain(chord).collect()
-    };
-    (0..scenario.nodes as usize)
-        .map(|index| NodePlan {
-            name: format!("node-{}", index + 1),
-            dials: dials(index, &mut rng),
-        })
-        .collect()
+/// Lays what a scenario sets for a node over what every node has.
+fn overlay(table: &mut toml::Table, over: &toml::Table) {
+    for (key, value) in over {
+        match (table.get_mut(key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(over)) => overlay(inner, over),
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
 }
 
 fn sender(seed: u64, index: u64) -> KeyPair {
@@ -213,6 +228,8 @@ struct AllocationToml {
 struct MiningToml {
     enabled: bool,
     hashrate: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    hashrates: BTreeMap<StreamName, u64>,
 }
 
 #[derive(Serialize)]
@@ -242,17 +259,20 @@ struct LogToml<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{BASELINE, Overrides};
+    use crate::scenario::{BASELINE, Setting};
+
+    fn plan_with(settings: &[&str]) -> Plan {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|text| Setting::parse(text).unwrap())
+            .collect();
+        let loaded = Scenario::parse(BASELINE, "baseline", &settings).unwrap();
+        let expanded = loaded.expand().unwrap();
+        Plan::new(expanded, new_run_id(), std::path::Path::new("runs")).unwrap()
+    }
 
     fn plan(nodes: u64) -> Plan {
-        let overrides = Overrides {
-            nodes: Some(nodes),
-            transfers: Some(3),
-            ..Overrides::default()
-        };
-        let scenario = Scenario::parse(BASELINE, "baseline").unwrap();
-        let scenario = scenario.with(overrides).unwrap().expand().unwrap();
-        Plan::new(scenario, new_run_id(), std::path::Path::new("runs")).unwrap()
+        plan_with(&[&format!("nodes={nodes}"), "transfers=3"])
     }
 
     #[test]
@@ -296,6 +316,30 @@ mod tests {
         );
         assert_eq!(value["network"]["allocations"].as_array().unwrap().len(), 2);
         assert_eq!(value["rpc"]["port"].as_integer(), Some(9_002));
+    }
+
+    #[test]
+    fn a_group_configures_and_mines_as_it_says() {
+        let group = "groups=[{name='miner', share=0.5, streams=['A', 'C'], config={peer.ping_interval_ms=500}}]";
+        let plan = plan_with(&["nodes=2", "hashrate=1000", group]);
+        let place = Place {
+            listen: "127.0.0.1".to_owned(),
+            port: 9_001,
+            peers: Vec::new(),
+            data_dir: "data".to_owned(),
+            rpc_listen: "127.0.0.1".to_owned(),
+            rpc_port: 9_002,
+        };
+        let value: toml::Table = toml::from_str(&plan.node_toml(2, &place)).unwrap();
+        assert_eq!(plan.nodes[2].name, "miner");
+        assert_eq!(value["mining"]["hashrate"].as_integer(), Some(2_000));
+        assert_eq!(
+            value["mining"]["hashrates"]["B"].as_integer(),
+            Some(0),
+            "{value}"
+        );
+        assert_eq!(value["peer"]["ping_interval_ms"].as_integer(), Some(500));
+        assert_eq!(value["peer"]["max_inbound"].as_integer(), Some(3));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! One run, from the command line to the exit code.
 
+use std::path::Path;
+
 use serde_json::json;
 
-use crate::backend;
+use crate::backend::{self, Backend};
 use crate::cli::RunOptions;
 use crate::journal::{self, Journal};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::report::{NodeReport, Paint, RESULT_VERSION, Report};
-use crate::scenario::{BASELINE, Overrides, Scenario, ScenarioError};
+use crate::scenario::{Expanded, Loaded, Problem, ScenarioError};
 use crate::stage::{self, Failure, Run};
 use crate::verdict::Agreement;
 
@@ -40,8 +42,8 @@ const LOG_LINES: usize = 30;
 
 /// Runs a scenario, prints what it found, and leaves nothing behind but the evidence.
 pub async fn run(options: RunOptions) -> Exit {
-    let scenario = match scenario(&options) {
-        Ok(scenario) => scenario,
+    let (loaded, expanded) = match load(&options) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
             return Exit::Usage;
@@ -49,21 +51,18 @@ pub async fn run(options: RunOptions) -> Exit {
     };
     let mut signals = Signals::listen();
     let prepared = tokio::select! {
-        prepared = prepare(&options, scenario) => prepared,
+        prepared = prepare(&options, &loaded, expanded) => prepared,
         () = signals.next() => return Exit::Interrupted,
     };
     let (mut run, reason) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            eprintln!("testnet: {error}");
+            eprintln!("{error}");
             return Exit::Environment;
         }
     };
     let outcome = tokio::select! {
-        result = run.perform() => match result {
-            Ok(()) => Outcome::Holds,
-            Err(failure) => Outcome::Failed(failure),
-        },
+        outcome = outcome(&mut run) => outcome,
         () = signals.next() => Outcome::Interrupted,
     };
     run.progress.clear();
@@ -73,10 +72,7 @@ pub async fn run(options: RunOptions) -> Exit {
         stage::stop::stop(&mut run, options.keep).await;
         return Exit::Interrupted;
     }
-    let report = report(&mut run, reason, &outcome).await;
-    if let Err(error) = journal::write_result(&run.plan.directory, &report) {
-        eprintln!("testnet: result.json: {error}");
-    }
+    let report = conclude(&mut run, reason, &outcome).await;
     print(&report, options.json);
     // What a failing run left is wanted for the search after the cause.
     stage::stop::stop(&mut run, options.keep || !report.holds).await;
@@ -87,28 +83,74 @@ pub async fn run(options: RunOptions) -> Exit {
     }
 }
 
-fn scenario(options: &RunOptions) -> Result<Scenario, ScenarioError> {
-    let scenario = match &options.scenario {
-        Some(file) => Scenario::read(file)?,
-        None => Scenario::parse(BASELINE, "baseline")?,
-    };
-    let overrides = Overrides {
-        nodes: options.nodes,
-        blocks: options.blocks,
-        transfers: options.transfers,
-        seed: options.seed,
-    };
-    scenario.with(overrides)?.expand()
+/// Runs an expanded scenario for a program, a test above all, and prints nothing but progress: see `examples/ring.rs`. The evidence
+/// is left in a new directory below `runs`, which the report names.
+///
+/// # Errors
+///
+/// The backend cannot do what the scenario asks for, or the directory cannot be made. A verdict that does not hold is no error
+/// but a report.
+pub async fn execute(
+    expanded: Expanded,
+    backend: Backend,
+    runs: &Path,
+) -> Result<Report, anyhow::Error> {
+    let able = backend::capabilities(backend.name());
+    for (capability, key) in expanded.scenario.needs() {
+        anyhow::ensure!(
+            able.contains(&capability),
+            "backend {} cannot do what `{key}` asks for: {capability}",
+            backend.name()
+        );
+    }
+    let plan = Plan::new(expanded, plan::new_run_id(), runs)?;
+    let journal = Journal::create(&plan)?;
+    let mut run = Run::new(plan, backend, Progress::new(), journal);
+    let outcome = outcome(&mut run).await;
+    run.progress.clear();
+    let report = conclude(&mut run, "as asked".to_owned(), &outcome).await;
+    stage::stop::stop(&mut run, !report.holds).await;
+    Ok(report)
+}
+
+async fn outcome(run: &mut Run) -> Outcome {
+    match run.perform().await {
+        Ok(()) => Outcome::Holds,
+        Err(failure) => Outcome::Failed(failure),
+    }
+}
+
+async fn conclude(run: &mut Run, reason: String, outcome: &Outcome) -> Report {
+    let report = report(run, reason, outcome).await;
+    if let Err(error) = journal::write_result(&run.plan.directory, &report) {
+        eprintln!("testnet: result.json: {error}");
+    }
+    report
+}
+
+fn load(options: &RunOptions) -> Result<(Loaded, Expanded), ScenarioError> {
+    let loaded = options.what.load()?;
+    let expanded = loaded.expand()?;
+    Ok((loaded, expanded))
 }
 
 /// Chooses the backend, says so, and makes the run's directory.
-async fn prepare(options: &RunOptions, scenario: Scenario) -> Result<(Run, String), anyhow::Error> {
+async fn prepare(
+    options: &RunOptions,
+    loaded: &Loaded,
+    expanded: Expanded,
+) -> Result<(Run, String), anyhow::Error> {
+    // Before an image is built, which takes minutes.
+    refuse(&backend::missing(options.backend, loaded))?;
     let mut progress = Progress::new();
     let chosen = backend::choose(options, &mut progress).await;
     progress.clear();
-    let (backend, reason) = chosen?;
+    let (backend, reason) = chosen.map_err(|error| anyhow::anyhow!("testnet: {error}"))?;
+    let able = backend::capabilities(backend.name());
+    refuse(&loaded.missing(backend.name(), &able))?;
     let first = format!("backend: {} ({reason})", backend.name());
-    let plan = Plan::new(scenario, plan::new_run_id(), &options.runs)?;
+    let mut plan = Plan::new(expanded, plan::new_run_id(), &options.runs)?;
+    plan.layers.clone_from(&loaded.layers);
     let second = format!(
         "{}, seed {}; run {}",
         plan.scenario.summary(),
@@ -122,10 +164,19 @@ async fn prepare(options: &RunOptions, scenario: Scenario) -> Result<(Run, Strin
     }
     let directory = plan.directory.display().to_string();
     let mut journal = Journal::create(&plan)
-        .map_err(|error| anyhow::anyhow!("run directory {directory}: {error}"))?;
+        .map_err(|error| anyhow::anyhow!("testnet: run directory {directory}: {error}"))?;
     let details = json!({ "run": plan.id, "backend": backend.name(), "reason": reason });
     journal.event("run_started", details);
     Ok((Run::new(plan, backend, progress, journal), reason))
+}
+
+/// What a backend cannot do is never skipped: the run is refused before anything starts, and everything that is missing named.
+fn refuse(missing: &[Problem]) -> Result<(), anyhow::Error> {
+    let texts: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    match texts.is_empty() {
+        true => Ok(()),
+        false => Err(anyhow::anyhow!("{}", texts.join("\n"))),
+    }
 }
 
 async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Report {

@@ -16,6 +16,7 @@ use crate::network::{CallError, Network};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::Transfers;
+use crate::scenario::Span;
 use crate::verdict::{NodeState, States};
 
 /// A run under way: what the stages share.
@@ -131,17 +132,17 @@ impl Run {
     /// Asks all nodes again and again until `judge` is content. Ends early when a node has ended by itself.
     pub async fn until(
         &mut self,
-        within_ms: u64,
+        within: Span,
         mut judge: impl FnMut(&[Option<NodeState>]) -> Step,
     ) -> Result<(), Failure> {
-        let deadline = self.network.now() + Duration::from_millis(within_ms);
+        let deadline = self.network.now() + within.as_duration();
         loop {
             self.ask().await?;
             let Step::Waiting(text) = judge(&self.states) else {
                 return Ok(());
             };
             self.progress.show(&text);
-            self.check_deadline(deadline, within_ms, &text)?;
+            self.check_deadline(deadline, within, &text)?;
             self.network.pause().await;
         }
     }
@@ -163,16 +164,11 @@ impl Run {
         Ok(())
     }
 
-    fn check_deadline(
-        &self,
-        deadline: Duration,
-        within_ms: u64,
-        text: &str,
-    ) -> Result<(), Failure> {
+    fn check_deadline(&self, deadline: Duration, within: Span, text: &str) -> Result<(), Failure> {
         if self.network.now() < deadline {
             return Ok(());
         }
-        let seconds = within_ms as f64 / 1_000.0;
+        let seconds = within.as_seconds();
         Err(Failure::Verdict(format!("after {seconds} s still {text}")))
     }
 

@@ -72,7 +72,7 @@ fn hasty(directory: &Path) -> String {
         name = 'hasty'
         nodes = 3
         transfers = 10
-        verdict = { start_within_ms = 700, blocks_within_ms = 5_000, convergence_within_ms = 700 }
+        verdict = { start_within = '700ms', blocks_within = '5s', convergence_within = '700ms' }
     ";
     let file = directory.join("hasty.toml");
     std::fs::write(&file, text).unwrap();
@@ -182,6 +182,52 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
     testnet(None, "", &["no-such-scenario.toml"]).assert_code(2);
     testnet(None, "", &["--nodes", "0"]).assert_code(2);
     testnet(None, "", &["--no-such-flag"]).assert_code(2);
+}
+
+#[test]
+fn what_a_backend_cannot_do_is_named_before_anything_starts() {
+    let fault = "faults=[{ when = '5s', what = 'disk-full', for = '5s' }]";
+    let run = scripted("converge", &["--set", fault]);
+    run.assert_code(3);
+    let text = "key `faults[0].what`: backend process cannot do this: fault disk-full";
+    assert!(run.stderr().contains(text), "{}", run.stderr());
+    assert!(!run.directory.path().join("runs").exists());
+    let validate = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
+        command.args(["validate", "--set", fault]).args(arguments);
+        command.output().unwrap()
+    };
+    assert_eq!(validate(&[]).status.code(), Some(0));
+    let output = validate(&["--backend", "process"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(text));
+}
+
+#[test]
+fn what_is_explained_can_be_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let explain = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
+        let output = command.arg("explain").args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = explain(&["--set", "topology=ring", "--nodes", "3", "--transfers", "3"]);
+    assert!(
+        text.starts_with("# from baseline\n# from --set topology=ring\n# from --nodes 3\n"),
+        "{text}"
+    );
+    let file = directory.path().join("ring.toml");
+    std::fs::write(&file, text).unwrap();
+    let run = testnet(None, "", &[file.to_str().unwrap(), "--backend", "sim"]);
+    run.assert_code(0);
+    for (flag, part) in [
+        ("--dot", "digraph"),
+        ("--mermaid", "graph LR"),
+        ("--json", "\"diameter\""),
+    ] {
+        assert!(explain(&[flag]).contains(part), "{flag}");
+    }
 }
 
 #[cfg(unix)]

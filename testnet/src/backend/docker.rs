@@ -167,7 +167,7 @@ impl Docker {
             // Asked through the control interface all the time, the nodes need no other probe.
             "--no-healthcheck",
             // The image's entry point is the node.
-            &self.image,
+            plan.nodes[node].image.as_deref().unwrap_or(&self.image),
             "daemon",
             "--config",
             CONFIG,

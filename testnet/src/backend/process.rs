@@ -94,7 +94,8 @@ impl Process {
         let config = directory.join("node.toml");
         std::fs::write(&config, plan.node_toml(node, place)).map_err(failed)?;
         let log = File::create(directory.join("node.log")).map_err(failed)?;
-        let mut command = Command::new(&self.program);
+        let program = plan.nodes[node].program.as_ref();
+        let mut command = Command::new(program.unwrap_or(&self.program));
         command
             .args(["daemon", "--stop-with-stdin", "--config"])
             .arg(&config)

@@ -52,14 +52,16 @@ impl Simulation {
         let edges = dials.flat_map(|(node, plan)| plan.dials.iter().map(move |&to| (node, to)));
         let config = WorldConfig {
             edges: edges.collect(),
-            hashrate: plan.scenario.hashrate.unwrap_or_default(),
             ..WorldConfig::new(seed, Arc::clone(&network), plan.nodes.len())
         };
         let mut world = World::new(config).map_err(|violation| failed(&violation))?;
-        for node in 0..plan.nodes.len() {
+        for (node, planned) in plan.nodes.iter().enumerate() {
             world
                 .mine(node, false)
                 .map_err(|violation| failed(&violation))?;
+            // All streams alike: a scenario with others is refused.
+            let hashrate = planned.hashrates.values().max();
+            world.set_hashrate(node, hashrate.copied().unwrap_or_default());
         }
         Ok(Self(Arc::new(Mutex::new(Inner {
             world,

@@ -16,8 +16,8 @@ pub async fn converge(run: &mut Run) -> Result<(), Failure> {
     run.demand("stop mining", &answers)?;
     let stopped = run.network.now();
     run.journal.event("mining_stopped", json!({}));
-    let within_ms = run.plan.scenario.verdict.convergence_within_ms;
-    run.until(within_ms, judge).await?;
+    let within = run.plan.scenario.verdict.convergence_within;
+    run.until(within, judge).await?;
     let convergence = run.network.now() - stopped;
     run.convergence = Some(convergence);
     let details = json!({ "convergence_us": convergence.as_micros() as u64 });

@@ -16,8 +16,8 @@ pub async fn start(run: &mut Run) -> Result<(), Failure> {
     for attempt in 1.. {
         run.progress.show(&format!("starting {count} nodes"));
         run.network = Network::new(run.backend.start(&run.plan).await?);
-        let within_ms = run.plan.scenario.verdict.start_within_ms;
-        match run.until(within_ms, judge).await {
+        let within = run.plan.scenario.verdict.start_within;
+        match run.until(within, judge).await {
             Ok(()) => break,
             Err(failure) => match port_in_use(run).await {
                 Some(node) if attempt < ATTEMPTS => {

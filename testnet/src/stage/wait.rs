@@ -1,14 +1,14 @@
-//! Mines on all nodes until each has the blocks and all transfers.
-
-use std::time::Duration;
+//! Mines on all nodes until each has the blocks and all transfers, and the scenario's time is over.
 
 use serde_json::json;
 
 use super::load::Load;
 use super::{Failure, Run, Step};
+use crate::scenario::Span;
 use crate::verdict::NodeState;
 
-/// Mines on all nodes until each has the blocks and all transfers, which are handed in meanwhile.
+/// Mines on all nodes until each has the blocks and all transfers, which are handed in meanwhile, and for as long as the
+/// scenario says at least.
 pub async fn until_blocks(run: &mut Run, load: &mut Load) -> Result<(), Failure> {
     let answers = run
         .network
@@ -18,19 +18,26 @@ pub async fn until_blocks(run: &mut Run, load: &mut Load) -> Result<(), Failure>
     run.journal.event("mining_started", json!({}));
     let scenario = &run.plan.scenario;
     let (blocks, transfers) = (scenario.blocks, scenario.transfers);
-    let within_ms = scenario.verdict.blocks_within_ms;
-    let deadline = run.network.now() + Duration::from_millis(within_ms);
+    let within = scenario.verdict.blocks_within.unwrap_or(Span::MAX);
+    let begin = run.network.now();
+    let deadline = begin + within.as_duration();
+    let end = begin + scenario.duration.unwrap_or_default().as_duration();
     loop {
         load.advance(run).await;
         run.ask().await?;
-        let Step::Waiting(mut text) = judge(&run.states, blocks, transfers) else {
-            return Ok(());
+        let mut text = match judge(&run.states, blocks, transfers) {
+            Step::Waiting(text) => text,
+            Step::Done if run.network.now() >= end => return Ok(()),
+            Step::Done => {
+                let left = end.saturating_sub(run.network.now());
+                format!("mining for another {} s", left.as_secs() + 1)
+            }
         };
         if let Some(complaint) = load.complaint() {
             text = format!("{text}; last transfer {complaint}");
         }
         run.progress.show(&text);
-        run.check_deadline(deadline, within_ms, &text)?;
+        run.check_deadline(deadline, within, &text)?;
         run.network.pause().await;
     }
 }
