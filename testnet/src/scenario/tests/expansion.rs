@@ -31,6 +31,26 @@ fn an_expanded_scenario_reads_back_as_itself() {
 }
 
 #[test]
+fn every_scenario_of_the_catalogue_makes_sense() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let file = entry.unwrap().path();
+        let loaded = Scenario::read(&file, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        assert_eq!(loaded.scenario.name, name);
+        assert!(
+            !loaded.scenario.about.is_empty(),
+            "{name} says what it shows"
+        );
+        assert!(loaded.scenario.seed.is_some(), "{name} can be replayed");
+        assert_explicit(&loaded.expand().unwrap_or_else(|error| panic!("{error}")));
+        names.push(name);
+    }
+    assert!(names.len() >= 16, "{names:?}");
+}
+
+#[test]
 fn shares_of_the_hash_rate_are_what_they_say() {
     let text = "hashrate = 1000\n[[groups]]\nname = 'big'\ncount = 2\nshare = 0.5\n[[groups]]\nname = 'small'\nshare = 0.1";
     let expanded = expand(text);
