@@ -214,3 +214,16 @@ fn a_graph_is_drawn_and_measured() {
         "{text}"
     );
 }
+
+#[test]
+fn every_example_of_the_manual_makes_sense() {
+    let manual = include_str!("../../../README.md");
+    let examples = manual.split("```toml\n").skip(1);
+    let examples: Vec<_> = examples
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(examples.len() >= 8);
+    for example in examples {
+        assert_explicit(&expand(example));
+    }
+}
