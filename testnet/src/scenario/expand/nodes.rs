@@ -36,12 +36,11 @@ impl Scenario {
             .get_or_insert_with(|| (MACHINE_HASHRATE / total).max(LEAST_HASHRATE));
         self.resolve_shares(default)?;
         let ordinary = Group::new(ORDINARY);
-        let first = match self.groups.iter().any(|group| group.name == ORDINARY) {
-            true => None,
-            false => Some(&ordinary),
-        };
+        let described = self.groups.iter().find(|group| group.name == ORDINARY);
+        let others = self.groups.iter().filter(|group| group.name != ORDINARY);
         let mut nodes = Vec::new();
-        for group in first.into_iter().chain(&self.groups) {
+        // The ordinary nodes first, wherever they are described: node-1 is the first node.
+        for group in std::iter::once(described.unwrap_or(&ordinary)).chain(others) {
             let count = self.count_of(group);
             nodes.extend((0..count).map(|index| self.make_node(group, index, count, default)));
         }

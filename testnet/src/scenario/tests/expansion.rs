@@ -77,6 +77,18 @@ fn streams_that_a_group_does_not_mine_begin_as_easy_as_those_who_mine_them_need(
 }
 
 #[test]
+fn the_ordinary_nodes_come_first_wherever_they_are_described() {
+    let expanded = expand("[[groups]]\nname = 'far'\n[[groups]]\nname = 'node'\nhashrate = 7");
+    let names: Vec<_> = expanded
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .collect();
+    assert_eq!(names, ["node-1", "node-2", "node-3", "node-4", "far"]);
+    assert_eq!(expanded.nodes[0].hashrate_in(StreamName::A), 7);
+}
+
+#[test]
 fn links_have_their_conditions_by_direction() {
     let text = "topology = 'line'\n[[groups]]\nname = 'node'\nregions = ['virginia', 'tokyo']\n\
                 [links]\nregions = true\ndefault = { jitter = '1ms' }\n\
