@@ -12,19 +12,21 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use triskel::node::NodeConfig;
 use triskel::node::config::AllocationConfig;
 use triskel::protocol::chain::id::BlockId;
 use triskel::protocol::chain::key::KeyPair;
 use triskel::protocol::chain::transaction::Transfer;
 use triskel::rpc::client::Client;
-use triskel::rpc::{GetStatus, Status, StopMining, SubmitTransaction};
+use triskel::rpc::{GetStatus, Method, Status, StopMining, SubmitTransaction};
 
 const NODES: usize = 3;
 const SENDERS: usize = 1_000;
@@ -72,22 +74,21 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
 
-    /// User and system time so far (proc(5): fields 14 and 15, in hundredths of a second).
-    fn cpu_seconds(&self) -> f64 {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let fields = text
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
-        let ticks: Vec<f64> = fields.filter_map(|field| field.parse().ok()).collect();
-        // The state, a letter, is left out: fields 4 and up are at 0 and up.
-        ticks
-            .get(10..12)
-            .map_or(0.0, |ticks| ticks.iter().sum::<f64>() / 100.0)
-    }
+/// User and system time of a process so far (proc(5): fields 14 and 15, in hundredths of a second).
+fn cpu_seconds(process: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = text
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks: Vec<f64> = fields.filter_map(|field| field.parse().ok()).collect();
+    // The state, a letter, is left out: fields 4 and up are at 0 and up.
+    ticks
+        .get(10..12)
+        .map_or(0.0, |ticks| ticks.iter().sum::<f64>() / 100.0)
 }
 
 fn keys(number: usize) -> KeyPair {
@@ -129,10 +130,54 @@ fn start(folder: &Path, ports: &[u16], index: usize, config: &NodeConfig) -> Nod
     }
 }
 
+/// Transfers of one request, and the request. All that can be done before the clock starts is: the load shares the processors with
+/// the nodes.
+struct Submission {
+    node: usize,
+    count: usize,
+    request: Vec<u8>,
+}
+
+impl Submission {
+    fn new(node: usize, calls: &[Value]) -> Self {
+        let body = Value::from(calls).to_string();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Self {
+            node,
+            count: calls.len(),
+            request: request.into_bytes(),
+        }
+    }
+
+    /// Sends it, and tells how many transfers were accepted.
+    async fn send(&self, stream: &mut TcpStream) -> std::io::Result<u64> {
+        stream.write_all(&self.request).await?;
+        let mut answer = Vec::new();
+        loop {
+            if stream.read_buf(&mut answer).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let text = String::from_utf8_lossy(&answer);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            if length.and_then(|length| length.parse().ok()) == Some(body.len()) {
+                return Ok(body.matches("\"result\"").count() as u64);
+            }
+        }
+    }
+}
+
 /// Signed before the clock starts: batches by node, each sender always at the same one.
-fn transfers(network: &BlockId, count: u64) -> Vec<(usize, Vec<SubmitTransaction>)> {
+fn transfers(network: &BlockId, count: u64) -> Vec<Submission> {
     let all: Vec<KeyPair> = (0..SENDERS).map(keys).collect();
-    let mut batches: Vec<Vec<SubmitTransaction>> = vec![Vec::new(); NODES];
+    let mut batches: Vec<Vec<Value>> = vec![Vec::new(); NODES];
     let mut ready = Vec::new();
     for number in 0..count as usize {
         let (sender, nonce) = (number % SENDERS, number / SENDERS);
@@ -144,18 +189,21 @@ fn transfers(network: &BlockId, count: u64) -> Vec<(usize, Vec<SubmitTransaction
             nonce: nonce as u64,
         };
         let bytes = transfer.sign(network, &all[sender]).to_bytes();
-        let transaction = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let transaction: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let node = sender % NODES;
-        batches[node].push(SubmitTransaction { transaction });
+        let params = SubmitTransaction { transaction };
+        batches[node].push(json!({
+            "jsonrpc": "2.0", "id": number, "method": SubmitTransaction::NAME, "params": params,
+        }));
         if batches[node].len() == BATCH {
-            ready.push((node, std::mem::take(&mut batches[node])));
+            ready.push(Submission::new(node, &batches[node]));
+            batches[node].clear();
         }
     }
+    let rest = batches.iter().enumerate();
     ready.extend(
-        batches
-            .into_iter()
-            .enumerate()
-            .filter(|(_, rest)| !rest.is_empty()),
+        rest.filter(|(_, calls)| !calls.is_empty())
+            .map(|(node, calls)| Submission::new(node, calls)),
     );
     ready
 }
@@ -197,37 +245,49 @@ async fn run(rate: u64) -> Value {
     let (accepted, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let begin = Instant::now();
     let sender = {
-        let clients: Vec<_> = nodes.iter().map(|node| node.client.clone()).collect();
+        let addresses: Vec<_> = nodes.iter().map(|node| node.client.address()).collect();
+        // Connections that wait for work, by node.
+        let idle: Vec<_> = nodes
+            .iter()
+            .map(|_| Arc::new(Mutex::new(Vec::new())))
+            .collect();
         let (accepted, refused) = (Arc::clone(&accepted), Arc::clone(&refused));
         tokio::spawn(async move {
             let mut sent = 0;
             let mut tasks = tokio::task::JoinSet::new();
-            for (node, batch) in batches {
+            for batch in batches {
                 let at = begin + Duration::from_secs_f64(sent as f64 / rate as f64);
                 tokio::time::sleep_until(at.into()).await;
-                sent += batch.len();
-                let (client, accepted, refused) = (
-                    clients[node].clone(),
-                    Arc::clone(&accepted),
-                    Arc::clone(&refused),
-                );
+                sent += batch.count;
+                let (address, idle) = (addresses[batch.node], Arc::clone(&idle[batch.node]));
+                let (accepted, refused) = (Arc::clone(&accepted), Arc::clone(&refused));
                 tasks.spawn(async move {
-                    let answers = client.batch(batch).await.unwrap_or_default();
-                    let good = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
+                    let known = idle.lock().expect("nobody panics with it").pop();
+                    let mut stream = match known {
+                        Some(stream) => stream,
+                        None => TcpStream::connect(address).await.expect("the node listens"),
+                    };
+                    let good = batch.send(&mut stream).await.unwrap_or(0);
+                    idle.lock().expect("nobody panics with it").push(stream);
                     accepted.fetch_add(good, Ordering::Relaxed);
-                    refused.fetch_add(answers.len() as u64 - good, Ordering::Relaxed);
+                    refused.fetch_add(batch.count as u64 - good, Ordering::Relaxed);
                 });
             }
             tasks.join_all().await;
         })
     };
+    let processes: Vec<u32> = nodes
+        .iter()
+        .map(|node| node.child.id())
+        .chain([std::process::id()])
+        .collect();
     // What all three have confirmed, each second.
     let mut seconds: Vec<u64> = Vec::new();
     let mut cpu_begin = Vec::new();
     for second in 0..=LOAD_S {
         tokio::time::sleep_until((begin + Duration::from_secs(second)).into()).await;
         if second == WARM_S {
-            cpu_begin = nodes.iter().map(Node::cpu_seconds).collect();
+            cpu_begin = processes.iter().map(|id| cpu_seconds(*id)).collect();
         }
         let mut least = u64::MAX;
         for node in &nodes {
@@ -236,10 +296,9 @@ async fn run(rate: u64) -> Value {
         seconds.push(least);
     }
     let measured_s = begin.elapsed().as_secs_f64() - WARM_S as f64;
-    let cpu: Vec<f64> = nodes
-        .iter()
-        .zip(&cpu_begin)
-        .map(|(node, begin)| ((node.cpu_seconds() - begin) / measured_s * 100.0).round() / 100.0)
+    let used = processes.iter().zip(&cpu_begin);
+    let cpu: Vec<f64> = used
+        .map(|(id, begin)| ((cpu_seconds(*id) - begin) / measured_s * 100.0).round() / 100.0)
         .collect();
     let confirmed = seconds[LOAD_S as usize] - seconds[WARM_S as usize];
     sender.await.expect("the load does not panic");
@@ -290,6 +349,7 @@ async fn run(rate: u64) -> Value {
         "digests_equal": equal,
         "blocks": digests[0].blocks,
         "red": digests[0].red,
-        "cpus_per_node": cpu,
+        "cpus_per_node": cpu[..NODES],
+        "cpus_of_the_load": cpu[NODES],
     })
 }

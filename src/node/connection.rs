@@ -22,8 +22,11 @@ use crate::protocol::machine::serve::serve;
 use crate::protocol::wire::frame::{self, Decoder};
 use crate::protocol::wire::message::{Message, MessageError, Received};
 
-/// Frames and requests that wait to be written: a greeting, and a second of 5,000 transactions behind it.
-const QUEUE: usize = 8_192;
+/// Transactions that wait to be written: a greeting, and a second of 5,000 behind it.
+const TRANSACTIONS: usize = 8_192;
+
+/// Everything else that waits to be written, and goes first: a flood of transactions does not delay blocks.
+const QUEUE: usize = 1_024;
 
 /// Bytes of frames that wait to be written: some of the largest blocks. Frames are shared between peers.
 const QUEUE_BYTES: usize = 16 << 20;
@@ -54,6 +57,7 @@ pub(super) struct Context {
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) kind: usize,
+    is_transaction: bool,
     pub(super) bytes: Arc<[u8]>,
 }
 
@@ -61,6 +65,7 @@ impl Frame {
     pub(super) fn new(message: &Message) -> Self {
         Self {
             kind: message.kind(),
+            is_transaction: matches!(message, Message::NewTransaction(_)),
             bytes: frame::encode(message).into(),
         }
     }
@@ -80,19 +85,24 @@ impl Outgoing {
             Self::Serve(_) => 0,
         }
     }
+
+    fn is_transaction(&self) -> bool {
+        matches!(self, Self::Frame(frame) if frame.is_transaction)
+    }
 }
 
 /// The driver's end of a connection. Dropped, the connection ends once everything is written.
 #[derive(Debug)]
 pub(super) struct Outlet {
     queue: mpsc::Sender<Outgoing>,
-    /// Bytes of frames in the queue.
+    transactions: mpsc::Sender<Outgoing>,
+    /// Bytes of frames in the queues.
     queued: Arc<AtomicUsize>,
     task: AbortHandle,
 }
 
 impl Outlet {
-    /// Puts something in the queue. False if it is full.
+    /// Puts something in its queue. False if that is full.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
         let bytes = outgoing.bytes();
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
@@ -100,8 +110,12 @@ impl Outlet {
         if queued > 0 && queued + bytes > QUEUE_BYTES {
             return false;
         }
+        let queue = match outgoing.is_transaction() {
+            true => &self.transactions,
+            false => &self.queue,
+        };
         !matches!(
-            self.queue.try_send(outgoing),
+            queue.try_send(outgoing),
             Err(mpsc::error::TrySendError::Full(_))
         )
     }
@@ -117,6 +131,7 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, context: Context) -> Outlet
     // Relay is a matter of single small frames: none of them waits for the next (Nagle).
     stream.set_nodelay(true).ok();
     let (queue, outgoing) = mpsc::channel(QUEUE);
+    let (transactions, behind) = mpsc::channel(TRANSACTIONS);
     let queued = Arc::new(AtomicUsize::new(0));
     let waiting = Arc::clone(&queued);
     let task = tokio::spawn(async move {
@@ -124,13 +139,14 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, context: Context) -> Outlet
         let inputs = context.inputs.clone();
         tokio::select! {
             () = read(conn, reader, &context) => {}
-            () = write(writer, outgoing, &waiting, &context) => {}
+            () = write(writer, outgoing, behind, &waiting, &context) => {}
         }
         // The driver may have ended: then nobody has to be told.
         inputs.send(Input::Disconnected { conn }).await.ok();
     });
     Outlet {
         queue,
+        transactions,
         queued,
         task: task.abort_handle(),
     }
@@ -200,12 +216,20 @@ async fn checked(
 async fn write(
     mut writer: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Outgoing>,
+    mut transactions: mpsc::Receiver<Outgoing>,
     queued: &AtomicUsize,
     context: &Context,
 ) {
-    let (mut burst, mut bytes) = (Vec::new(), Vec::new());
-    while queue.recv_many(&mut burst, WRITE_FRAMES).await > 0 {
-        for outgoing in burst.drain(..) {
+    let (mut burst, mut behind, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_open = true;
+    loop {
+        // Both close together, and what waits then is still written.
+        tokio::select! {
+            biased;
+            count = queue.recv_many(&mut burst, WRITE_FRAMES), if is_open => is_open = count > 0,
+            count = transactions.recv_many(&mut behind, WRITE_FRAMES) => if count == 0 { break },
+        }
+        for outgoing in burst.drain(..).chain(behind.drain(..)) {
             queued.fetch_sub(outgoing.bytes(), Ordering::Relaxed);
             let frame = match outgoing {
                 Outgoing::Frame(frame) => frame,

@@ -106,8 +106,8 @@ impl Driver {
                 .machine
                 .next_deadline()
                 .map(|at| self.clock.instant(at));
+            // In random order, so that neither users nor peers can keep the others waiting.
             tokio::select! {
-                biased;
                 _ = inlets.orders.recv_many(&mut orders, BURST) => {
                     if orders.is_empty() {
                         return Ok(());

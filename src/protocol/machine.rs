@@ -134,6 +134,8 @@ pub struct Machine {
     own: BTreeSet<TransactionId>,
     /// Transactions that a reorganisation took back and the mempool does not take for now: their sender's income went with them.
     taken_back: BTreeMap<TransactionId, SharedTransaction>,
+    /// The last of them that was offered to the mempool again.
+    retried: TransactionId,
     orphans: orphans::Orphans,
     block_holders: Holders<BlockId>,
     transaction_holders: Holders<TransactionId>,
@@ -143,6 +145,7 @@ pub struct Machine {
     dialling: usize,
     sync: sync::Sync,
     mining: bool,
+    pace: mining::Pace,
     has_templates: bool,
 }
 
@@ -171,6 +174,7 @@ impl Machine {
             mempool: Mempool::new(config.mempool),
             own: BTreeSet::new(),
             taken_back: BTreeMap::new(),
+            retried: TransactionId::default(),
             orphans: orphans::Orphans::default(),
             block_holders: Holders::new(MAX_HELD_BLOCKS),
             transaction_holders: Holders::new(MAX_HELD_TRANSACTIONS),
@@ -179,6 +183,7 @@ impl Machine {
             dialling: 0,
             sync: sync::Sync::default(),
             mining: config.mining,
+            pace: mining::Pace::default(),
             has_templates: false,
             config,
         };

@@ -39,7 +39,7 @@ struct State {
     accumulator: Accumulator,
     issued: u64,
     /// What the first node has found to follow: nearly all others find the same.
-    next: OnceLock<(Ordered, Weak<State>)>,
+    next: OnceLock<(Ordered, Weak<Self>)>,
 }
 
 /// What was found good of a node's order.

@@ -26,6 +26,9 @@ pub(super) enum FrameKey {
     Hash([u8; 32]),
 }
 
+/// A frame of relay, and what must live as long as its key stands for it.
+pub(super) type Remembered = (Arc<Frame>, Option<Arc<[u8]>>);
+
 impl Frame {
     pub(super) fn new(message: &Message) -> Self {
         let bytes = frame::encode(message);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::check::{Checked, Oracle, Violation};
 use super::disk::Disk;
-use super::link::{Frame, FrameKey, Link};
+use super::link::{FrameKey, Link, Remembered};
 use super::map::{self, REGIONS};
 use super::mining::{Attempt, Luck};
 use super::queue::{Moment, Queue};
@@ -196,8 +196,8 @@ pub struct World {
     pub(super) next_ticket: u64,
     /// Every block that a node has had.
     pub(super) blocks: Table<BlockId, Arc<Block>>,
-    /// Frames of relay, each with what must live as long as its key stands for it.
-    pub(super) frames: Table<FrameKey, (Arc<Frame>, Option<Arc<[u8]>>)>,
+    /// Frames of relay.
+    pub(super) frames: Table<FrameKey, Remembered>,
     /// The time from one region to another, in microseconds.
     pub(super) delays_us: [[u64; REGIONS.len()]; REGIONS.len()],
     pub(super) arrived: u64,

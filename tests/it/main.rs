@@ -25,6 +25,7 @@ mod memory;
 mod mempool;
 mod metrics;
 mod node;
+mod pace;
 mod params;
 mod refusals;
 mod rpc;

@@ -1,6 +1,7 @@
 //! Taking blocks and transactions in, and passing them on.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use super::io::{ConnId, Effect, Event, Origin, Reason, Ticket};
@@ -11,7 +12,9 @@ use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
 use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::chain::{Accepted, Rejected};
 use crate::protocol::mempool::{AdmissionError, Mempool};
-use crate::protocol::wire::limits::{MAX_GREETING_TRANSACTIONS, MAX_REMINDED, MAX_TAKEN_BACK};
+use crate::protocol::wire::limits::{
+    MAX_GREETING_TRANSACTIONS, MAX_REMINDED, MAX_RETRIED, MAX_TAKEN_BACK,
+};
 use crate::protocol::wire::message::Message;
 
 impl Machine {
@@ -103,10 +106,15 @@ impl Machine {
         if is_good {
             self.pass_on(turn, block, origin);
         }
-        let number = match turn.overlay.position(&id)? {
-            Some(number) => number,
-            None => turn.overlay.record(&id)?.map_or(0, |record| record.number),
-        };
+        let record = turn.overlay.record(&id)?;
+        let record = record.ok_or_else(|| Fault::missing("record of block", id))?;
+        if matches!(origin, Origin::Relayed(_)) {
+            let known = self.chain.tip().number;
+            let unknown = known.saturating_sub(record.number + 1);
+            self.pace.see(unknown, self.network.params().k);
+        }
+        let position = turn.overlay.position(&id)?;
+        let number = position.unwrap_or(record.number);
         let stream = self.network.stream(block.header().stream);
         turn.notify(Event::BlockAccepted {
             block: Arc::clone(block),
@@ -228,9 +236,31 @@ impl Machine {
             .iter()
             .rev()
             .flat_map(|block| &block.body().transactions);
-        let earlier = std::mem::take(&mut self.taken_back).into_values();
-        for transaction in earlier.chain(undone.map(Arc::clone)).collect::<Vec<_>>() {
+        for transaction in undone.cloned().collect::<Vec<_>>() {
             if turn.overlay.transaction(&transaction.id())?.is_none() {
+                self.take_back(turn, transaction)?;
+            }
+        }
+        self.retry_taken_back(turn)
+    }
+
+    /// Offers the mempool some of what it did not take before, others each time.
+    fn retry_taken_back(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        let after = (Excluded(self.retried), Unbounded);
+        let some: Vec<_> = self
+            .taken_back
+            .range(after)
+            .take(MAX_RETRIED)
+            .map(|(id, transaction)| (*id, SharedTransaction::clone(transaction)))
+            .collect();
+        // At the end it starts again.
+        self.retried = match some.last() {
+            Some((id, _)) if some.len() == MAX_RETRIED => *id,
+            _ => TransactionId::default(),
+        };
+        for (id, transaction) in some {
+            self.taken_back.remove(&id);
+            if turn.overlay.transaction(&id)?.is_none() {
                 self.take_back(turn, transaction)?;
             }
         }

@@ -105,6 +105,9 @@ pub const MAX_MEMPOOL_PER_SENDER: usize = 4_096;
 /// Transactions that a reorganisation took back and the mempool does not take for now: a few blocks' worth.
 pub const MAX_TAKEN_BACK: usize = 4_096;
 
+/// Those of them that a node looks at again with each block: all within seconds, at a cost that is small beside the block's.
+pub const MAX_RETRIED: usize = 64;
+
 /// Transactions that a node sends a peer when they meet: what a user submitted while they were apart gets through.
 pub const MAX_GREETING_TRANSACTIONS: usize = 2_000;
 
