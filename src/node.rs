@@ -10,6 +10,7 @@
 //! # }
 //! ```
 
+mod alarm;
 pub mod announce;
 mod checked;
 pub mod cli;
@@ -24,6 +25,7 @@ mod driver;
 pub mod error;
 mod http;
 pub mod identity;
+pub mod links;
 pub mod metrics;
 mod miner;
 pub mod rpc;
@@ -47,6 +49,7 @@ pub use error::NodeError;
 
 use clock::Clock;
 use control::{Control, Order};
+use links::Links;
 use metrics::Metrics;
 use start::Parts;
 use store::{Claim, Store};
@@ -77,6 +80,7 @@ impl Node {
 
         let claim = Claim::take(&config.data_directory())?;
         let keys = identity::load_or_create(claim.path())?;
+        let links = Arc::new(Links::open(claim.path(), clock.clone())?);
         let store = Store::open(claim, &network, config.store.cache_mib << 20)?;
         let metrics = Arc::new(Metrics::new(&network));
         let observer = Arc::clone(&metrics);
@@ -93,6 +97,7 @@ impl Node {
             metrics,
             key,
             miner,
+            links,
         };
         let (control, ready) = parts.assemble(peers, listening)?;
 

@@ -4,6 +4,7 @@
 //! through [`client::Client`], people through curl.
 
 pub mod client;
+pub mod conditions;
 pub mod drawing;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::chain::id::{BlockId, NodeKey, StateDigest, TransactionId};
 use crate::protocol::endpoint::Endpoint;
+use crate::protocol::link::{Conditions, RoundTrip};
+
+pub use conditions::NodeConditions;
 
 /// A method of the control interface.
 pub trait Method: Serialize + DeserializeOwned + Send {
@@ -111,6 +115,24 @@ methods! {
         /// Its key.
         key: NodeKey,
     } -> ();
+    /// Sends all peers a Ping, but those that owe an answer. `peers` has the round trips as they come.
+    Ping = "ping" {} -> ();
+    /// What is done to all that this node sends to its peers, and to its clock.
+    GetConditions = "conditions" {} -> NodeConditions;
+    /// Replaces all that is done to what this node sends to its peers, and to its clock: for testnets that have to bear a bad
+    /// network. It holds at once, also for connections that stand, and again after a restart; when it takes away a cut, the node
+    /// dials at once whom it lost. What is absent is nothing: without parameters all is well again.
+    SetConditions = "set_conditions" {
+        /// For peers that are not named.
+        #[serde(default)]
+        default: Conditions,
+        /// For peers by their keys, in place of `default`.
+        #[serde(default)]
+        peers: BTreeMap<NodeKey, Conditions>,
+        /// By how much the node's wall clock is ahead of the system's, in milliseconds; at most a year either way.
+        #[serde(default)]
+        clock_offset_ms: i64,
+    } -> ();
     /// Ends the node. The answer comes before the end.
     Stop = "stop" {} -> ();
 }
@@ -183,8 +205,16 @@ pub struct Peer {
     pub port: u16,
     /// Milliseconds since the session stands.
     pub connected_ms: u64,
-    /// The last round trip in milliseconds, once one was measured.
-    pub round_trip_ms: Option<u64>,
+    /// How long pings take, once one was answered.
+    pub round_trip: Option<RoundTrip>,
+    /// Bytes of frames sent in this session.
+    pub sent_bytes: u64,
+    /// Bytes of frames received in this session.
+    pub received_bytes: u64,
+    /// Segments sent in this session while [`Conditions`] had some of them lost.
+    pub segments: u64,
+    /// How many of them were lost.
+    pub losses: u64,
     /// The number of the peer's tip, as it says.
     pub claimed_number: u64,
 }

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 use crate::protocol::chain::block::Block;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::io::{Direction, Event, Origin};
+use crate::rpc::NodeConditions;
 
 use super::coins;
 
@@ -44,6 +45,20 @@ pub fn mining_stopped() {
     info!(target: "triskel::miner", "mining stopped");
 }
 
+/// What is done to the node's links and clock has changed, or is what it was before the start.
+pub fn conditions(conditions: &NodeConditions) {
+    let NodeConditions {
+        default,
+        peers,
+        clock_offset_ms,
+    } = conditions;
+    info!(
+        target: "triskel::node", ?default, peers = peers.len(), clock_offset_ms,
+        "links and clock are changed by order: {} peers have conditions of their own, all others {default:?}, \
+         the clock is ahead by {clock_offset_ms} ms", peers.len()
+    );
+}
+
 /// Says what the machine reports.
 pub fn announce(event: &Event) {
     match event {
@@ -57,6 +72,15 @@ pub fn announce(event: &Event) {
             debug!(
                 target: "triskel::mempool", transaction = %id, own,
                 "transaction {id:.12} waits for a block"
+            );
+        }
+        Event::RoundTrip {
+            conn,
+            round_trip_us,
+        } => {
+            debug!(
+                target: "triskel::peer", conn = conn.0, round_trip_us,
+                "a ping was answered after {round_trip_us} us"
             );
         }
         Event::TransactionRefused { label } => {

@@ -3,39 +3,35 @@
 //! Both directions live in one task. Reading waits for the driver when that is busy, so a flooding peer feels it in its own TCP
 //! window; writing never makes the driver wait: a full queue is reported, and the peer is dropped.
 
+mod queue;
+mod terms;
+mod write;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::checked::Checked;
+use super::links::Links;
 use super::metrics::Metrics;
 use super::store::Store;
+use crate::protocol::chain::id::NodeKey;
 use crate::protocol::chain::params::Network;
 use crate::protocol::machine::io::{ConnId, Input, Request};
-use crate::protocol::machine::serve::serve;
 use crate::protocol::wire::frame::{self, Decoder};
 use crate::protocol::wire::message::{Message, MessageError, Received};
 
-/// Transactions that wait to be written: a greeting, and a second of 5,000 behind it.
-const TRANSACTIONS: usize = 8_192;
-
-/// Everything else that waits to be written, and goes first: a flood of transactions does not delay blocks.
-const QUEUE: usize = 1_024;
+use terms::Terms;
+use write::Writer;
 
 /// Bytes of frames that wait to be written: some of the largest blocks. Frames are shared between peers.
 const QUEUE_BYTES: usize = 16 << 20;
-
-/// Frames taken from the queue at once.
-const WRITE_FRAMES: usize = 256;
-
-/// Bytes written at once, if so many wait.
-const WRITE_BYTES: usize = 64 * 1_024;
 
 /// Bytes read at once. Frames of relay are far smaller; those of sync take a few rounds.
 const READ_BYTES: usize = 16 * 1_024;
@@ -51,6 +47,22 @@ pub(super) struct Context {
     pub(super) metrics: Arc<Metrics>,
     pub(super) checked: Arc<Checked>,
     pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) links: Arc<Links>,
+    /// From which the luck of every line follows.
+    pub(super) seed: u64,
+}
+
+/// What has gone over a connection.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    /// Bytes of frames written.
+    pub(super) sent: AtomicU64,
+    /// Bytes of frames read.
+    pub(super) received: AtomicU64,
+    /// Segments sent while some are lost.
+    pub(super) segments: AtomicU64,
+    /// How many of them were.
+    pub(super) losses: AtomicU64,
 }
 
 /// A frame, shared between the connections that it goes to.
@@ -94,10 +106,10 @@ impl Outgoing {
 /// The driver's end of a connection. Dropped, the connection ends once everything is written.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    queue: mpsc::Sender<Outgoing>,
-    transactions: mpsc::Sender<Outgoing>,
-    /// Bytes of frames in the queues.
+    queue: queue::Sender,
+    /// Bytes of frames in the queue.
     queued: Arc<AtomicUsize>,
+    pub(super) traffic: Arc<Traffic>,
     task: AbortHandle,
 }
 
@@ -110,14 +122,7 @@ impl Outlet {
         if queued > 0 && queued + bytes > QUEUE_BYTES {
             return false;
         }
-        let queue = match outgoing.is_transaction() {
-            true => &self.transactions,
-            false => &self.queue,
-        };
-        !matches!(
-            queue.try_send(outgoing),
-            Err(mpsc::error::TrySendError::Full(_))
-        )
+        self.queue.send(outgoing)
     }
 
     /// Ends the connection at once, whatever is still to be written.
@@ -126,33 +131,49 @@ impl Outlet {
     }
 }
 
-/// Starts the task of a connection.
-pub(super) fn spawn(conn: ConnId, stream: TcpStream, context: Context) -> Outlet {
+/// Starts the task of a connection, which a peer opened if it is `inbound`.
+pub(super) fn spawn(conn: ConnId, stream: TcpStream, inbound: bool, context: Context) -> Outlet {
     // Relay is a matter of single small frames: none of them waits for the next (Nagle).
     stream.set_nodelay(true).ok();
-    let (queue, outgoing) = mpsc::channel(QUEUE);
-    let (transactions, behind) = mpsc::channel(TRANSACTIONS);
+    let (queue, outgoing) = queue::channel();
     let queued = Arc::new(AtomicUsize::new(0));
-    let waiting = Arc::clone(&queued);
+    let traffic = Arc::new(Traffic::default());
+    let (waiting, moved) = (Arc::clone(&queued), Arc::clone(&traffic));
     let task = tokio::spawn(async move {
-        let (reader, writer) = stream.into_split();
+        let (reader, half) = stream.into_split();
         let inputs = context.inputs.clone();
+        let (greeted, peer) = watch::channel(None);
+        let writer = Writer {
+            half,
+            queue: outgoing,
+            queued: waiting,
+            traffic: Arc::clone(&moved),
+            context: context.clone(),
+            terms: Terms::new(context.links.subscribe(), peer, inbound),
+            seed: context.seed.wrapping_add(conn.0),
+        };
         tokio::select! {
-            () = read(conn, reader, &context) => {}
-            () = write(writer, outgoing, behind, &waiting, &context) => {}
+            () = read(conn, reader, &greeted, &moved, &context) => {}
+            () = writer.run() => {}
         }
         // The driver may have ended: then nobody has to be told.
         inputs.send(Input::Disconnected { conn }).await.ok();
     });
     Outlet {
         queue,
-        transactions,
         queued,
+        traffic,
         task: task.abort_handle(),
     }
 }
 
-async fn read(conn: ConnId, mut reader: OwnedReadHalf, context: &Context) {
+async fn read(
+    conn: ConnId,
+    mut reader: OwnedReadHalf,
+    greeted: &watch::Sender<Option<NodeKey>>,
+    traffic: &Traffic,
+    context: &Context,
+) {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -166,8 +187,15 @@ async fn read(conn: ConnId, mut reader: OwnedReadHalf, context: &Context) {
                 Ok(None) => break,
                 Ok(Some((message, bytes))) => {
                     context.metrics.received(message.kind(), bytes);
-                    if matches!(message, Message::Hello(_)) {
+                    traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
+                    if let Message::Hello(hello) = &message {
                         decoder.greeted();
+                        // Across a cut no connection comes to stand: the driver does not even hear of the greeting.
+                        if context.links.current().of(&hello.key).cut.is_some() {
+                            tracing::debug!(target: "triskel::peer", peer = %hello.key, "refused across a cut");
+                            return;
+                        }
+                        greeted.send_replace(Some(hello.key));
                     }
                     checked(message, bytes, context).await
                 }
@@ -211,58 +239,4 @@ async fn checked(
         context.metrics.validated("check", begin.elapsed());
     }
     result
-}
-
-async fn write(
-    mut writer: OwnedWriteHalf,
-    mut queue: mpsc::Receiver<Outgoing>,
-    mut transactions: mpsc::Receiver<Outgoing>,
-    queued: &AtomicUsize,
-    context: &Context,
-) {
-    let (mut burst, mut behind, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut is_open = true;
-    loop {
-        // Both close together, and what waits then is still written.
-        tokio::select! {
-            biased;
-            count = queue.recv_many(&mut burst, WRITE_FRAMES), if is_open => is_open = count > 0,
-            count = transactions.recv_many(&mut behind, WRITE_FRAMES) => if count == 0 { break },
-        }
-        for outgoing in burst.drain(..).chain(behind.drain(..)) {
-            queued.fetch_sub(outgoing.bytes(), Ordering::Relaxed);
-            let frame = match outgoing {
-                Outgoing::Frame(frame) => frame,
-                Outgoing::Serve(request) => {
-                    let store = Arc::clone(&context.store);
-                    let answer = tokio::task::spawn_blocking(move || serve(&*store, &request));
-                    match answer.await.expect("reading the store does not panic") {
-                        Ok(message) => Frame::new(&message),
-                        Err(fault) => {
-                            tracing::error!(%fault, "a peer's request cannot be answered");
-                            return;
-                        }
-                    }
-                }
-            };
-            context.metrics.sent(frame.kind, frame.bytes.len());
-            bytes.extend_from_slice(&frame.bytes);
-            // Small frames travel together: each call of the system costs as much as a signature.
-            if bytes.len() >= WRITE_BYTES && !flush(&mut writer, &mut bytes).await {
-                return;
-            }
-        }
-        if !flush(&mut writer, &mut bytes).await {
-            return;
-        }
-    }
-    writer.shutdown().await.ok();
-}
-
-/// Writes and empties the buffer. False if the connection has ended.
-async fn flush(writer: &mut OwnedWriteHalf, bytes: &mut Vec<u8>) -> bool {
-    let written = writer.write_all(bytes).await;
-    bytes.clear();
-    bytes.shrink_to(WRITE_BYTES);
-    written.is_ok()
 }

@@ -12,11 +12,13 @@ use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Fault, Record, Tip, View};
+use crate::protocol::link::RoundTrip;
 use crate::protocol::machine::io::{Command, Direction};
 use crate::protocol::mempool::AdmissionError;
 
 use super::announce::Statistics;
 use super::checked::Checked;
+use super::links::Links;
 use super::store::Store;
 
 /// A running node, seen from beside: cheap to clone, valid until the node ends.
@@ -38,6 +40,8 @@ pub struct Control {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Transactions whose signatures were checked.
     pub(super) checked: Arc<Checked>,
+    /// What is done to the node's links and clock.
+    pub links: Arc<Links>,
     /// The way to the driver. Closed once the node ends.
     pub orders: mpsc::Sender<Order>,
 }
@@ -100,8 +104,16 @@ pub struct Session {
     pub since_ms: u64,
     /// How long it has stood when the snapshot was taken, in milliseconds.
     pub connected_ms: u64,
-    /// The last round trip, in milliseconds.
-    pub round_trip_ms: Option<u64>,
+    /// How long pings take, once one was answered.
+    pub round_trip: Option<RoundTrip>,
+    /// Bytes of frames sent over the connection.
+    pub sent_bytes: u64,
+    /// Bytes of frames received over it.
+    pub received_bytes: u64,
+    /// Segments sent while some are lost by order.
+    pub segments: u64,
+    /// How many of them were.
+    pub losses: u64,
     /// The number of the peer's tip, as it says.
     pub claimed_number: u64,
 }
@@ -124,6 +136,11 @@ pub enum Order {
         stream: Option<Stream>,
         /// How many.
         hashrate: u64,
+    },
+    /// Lists the sessions that stand, as they are now: those of the snapshot may be a second old.
+    Sessions {
+        /// The answer.
+        reply: oneshot::Sender<Vec<Session>>,
     },
     /// Lists ids of waiting transactions.
     Mempool {

@@ -1,12 +1,14 @@
 //! Opening connections and looking up names. Names are looked up at every dial: containers change their addresses.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::links::Links;
 use crate::protocol::endpoint::Endpoint;
 
 /// What comes back from the world of sockets.
@@ -45,8 +47,20 @@ pub(super) async fn listen(listener: TcpListener, arrivals: mpsc::Sender<Arrival
 }
 
 /// Dials an endpoint, trying every address behind its name.
-pub(super) async fn dial(endpoint: Endpoint, limit: Duration, arrivals: mpsc::Sender<Arrival>) {
-    let arrival = match timeout(limit, connect(&endpoint)).await {
+pub(super) async fn dial(
+    endpoint: Endpoint,
+    limit: Duration,
+    links: Arc<Links>,
+    arrivals: mpsc::Sender<Arrival>,
+) {
+    // Elsewhere, who is behind an endpoint is not known before it greets.
+    let connection = async {
+        match links.current().isolate() {
+            true => None,
+            false => connect(&endpoint).await,
+        }
+    };
+    let arrival = match timeout(limit, connection).await {
         Ok(Some((stream, remote))) => Arrival::Dialled(endpoint, stream, remote),
         Ok(None) | Err(_) => Arrival::Refused(endpoint),
     };

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -252,7 +253,8 @@ impl Driver {
             Effect::Dial(endpoint) => {
                 announce::connecting(&endpoint);
                 let arrivals = self.arrivals.clone();
-                tokio::spawn(dial::dial(endpoint, self.dial_timeout, arrivals));
+                let links = Arc::clone(&self.context.links);
+                tokio::spawn(dial::dial(endpoint, self.dial_timeout, links, arrivals));
             }
             Effect::Resolve(seed) => {
                 tokio::spawn(dial::resolve(
@@ -330,8 +332,8 @@ impl Driver {
     ) -> Result<(), Fault> {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
-        self.outlets
-            .insert(conn, connection::spawn(conn, stream, self.context.clone()));
+        let outlet = connection::spawn(conn, stream, dialled.is_none(), self.context.clone());
+        self.outlets.insert(conn, outlet);
         self.feed(Input::Connected {
             conn,
             dialled,
@@ -385,6 +387,9 @@ impl Driver {
                     .send(self.machine.mempool().next_nonce(&account, &state))
                     .ok();
             }
+            Order::Sessions { reply } => {
+                reply.send(self.sessions()).ok();
+            }
             Order::Stop => unreachable!("`run` takes it"),
         }
         Ok(())
@@ -423,8 +428,10 @@ impl Driver {
     fn sessions(&self) -> Vec<Session> {
         let now_ms = self.clock.now().monotonic_ms;
         let sessions = self.machine.sessions();
+        let traffic = |conn| self.outlets.get(&conn).map(|outlet| &outlet.traffic);
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         sessions
-            .map(|(_, direction, remote, session)| Session {
+            .map(|(conn, direction, remote, session)| Session {
                 key: session.key,
                 remote,
                 direction,
@@ -432,7 +439,11 @@ impl Driver {
                 port: session.port,
                 since_ms: session.since_ms,
                 connected_ms: now_ms.saturating_sub(session.since_ms),
-                round_trip_ms: session.round_trip_ms,
+                round_trip: session.meter.round_trip(),
+                sent_bytes: traffic(conn).map_or(0, |all| read(&all.sent)),
+                received_bytes: traffic(conn).map_or(0, |all| read(&all.received)),
+                segments: traffic(conn).map_or(0, |all| read(&all.segments)),
+                losses: traffic(conn).map_or(0, |all| read(&all.losses)),
                 claimed_number: session.claim.number,
             })
             .collect()

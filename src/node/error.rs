@@ -7,6 +7,7 @@ use crate::protocol::chain::view::Fault;
 
 use super::config::ConfigError;
 use super::identity::IdentityError;
+use super::links::LinksError;
 use super::store::StoreError;
 
 /// Why a node did not start, or ended.
@@ -31,6 +32,9 @@ pub enum NodeError {
         /// Why not.
         source: io::Error,
     },
+    /// What is to be done to the node's links is not known.
+    #[error(transparent)]
+    Links(#[from] LinksError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,7 +59,8 @@ impl NodeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Identity(_) | Self::Io { .. } | Self::Fault(_) => exit::FAILURE,
-            Self::Config(_) => exit::USAGE,
+            Self::Links(LinksError::Io { .. }) => exit::FAILURE,
+            Self::Config(_) | Self::Links(LinksError::Damaged { .. }) => exit::USAGE,
             Self::Listen { .. } => exit::LISTEN,
             Self::Store(error) => error.exit_code(),
         }

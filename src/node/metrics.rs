@@ -85,6 +85,9 @@ impl Metrics {
                 all.handshakes.with_label_values(&[label]).inc();
             }
             Event::DialFailed { .. } => all.dial_failures.inc(),
+            Event::RoundTrip { round_trip_us, .. } => {
+                all.round_trip.observe(*round_trip_us as f64 / 1e6);
+            }
             Event::BlockAccepted {
                 block,
                 origin,

@@ -15,6 +15,7 @@ use super::connection::Context;
 use super::control::{Control, Snapshot};
 use super::driver::{Driver, Inlets, Published, Unstored};
 use super::error::NodeError;
+use super::links::Links;
 use super::metrics::Metrics;
 use super::miner::Miner;
 use super::store::Store;
@@ -44,6 +45,7 @@ pub(super) struct Parts<'a> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) key: NodeKey,
     pub(super) miner: AccountId,
+    pub(super) links: Arc<Links>,
 }
 
 /// A driver that has yet to run.
@@ -88,7 +90,7 @@ impl Parts<'_> {
         let hashrate = self.hashrate();
         let miner = Miner::start(
             Arc::clone(&self.network),
-            self.clock,
+            self.clock.clone(),
             hashrate.clone(),
             seed,
             input_sender.clone(),
@@ -106,6 +108,8 @@ impl Parts<'_> {
             metrics: Arc::clone(&self.metrics),
             checked: Arc::clone(&checked),
             inputs: input_sender,
+            links: Arc::clone(&self.links),
+            seed,
         };
         tokio::spawn(dial::listen(peers, arrival_sender.clone()));
         announce::listening(listening);
@@ -142,6 +146,7 @@ impl Parts<'_> {
             store: Arc::clone(&self.store),
             snapshot,
             checked,
+            links: self.links,
             orders: order_sender,
         };
         let inlets = Inlets {

@@ -357,6 +357,8 @@ impl Machine {
         match command {
             Command::Mine(mining) => self.set_mining(turn, mining),
             Command::Connect(endpoint) => self.keep(turn, endpoint),
+            Command::Ping => self.ping_all(turn),
+            Command::Redial => self.redial(turn),
             Command::Disconnect(key) => {
                 let connections: Vec<_> = self
                     .connections

@@ -5,6 +5,8 @@
 pub struct Time {
     /// Milliseconds since an arbitrary origin, never going back. For timers alone.
     pub monotonic_ms: u64,
+    /// The same, in microseconds. For round trips alone.
+    pub monotonic_us: u64,
     /// Milliseconds since 1970-01-01 UTC. For the timestamps of blocks alone.
     pub wall_ms: u64,
 }

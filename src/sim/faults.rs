@@ -1,8 +1,11 @@
 //! The hands that hurt and heal a network.
 
 use super::check::{Checked, Violation};
+use super::map::REGIONS;
 use super::world::World;
 use crate::protocol::chain::view::View;
+use crate::protocol::link::{Conditions, Cut};
+use crate::protocol::machine::io::{Command, Input};
 
 impl World {
     /// Parts the nodes: those of different groups no longer reach each other. Links across are reset or stall, as the seed has it.
@@ -12,10 +15,11 @@ impl World {
     /// An invariant was violated.
     pub fn partition(&mut self, groups: &[usize]) -> Result<(), Violation> {
         self.groups = groups.to_vec();
-        let cut: Vec<u64> = self
-            .links
-            .iter()
-            .filter(|(_, link)| !self.reaches(link.nodes[0], link.nodes[1]))
+        self.apply_conditions();
+        let parted = |nodes: [usize; 2]| groups[nodes[0]] != groups[nodes[1]];
+        let links = self.links.iter();
+        let cut: Vec<u64> = links
+            .filter(|(_, link)| parted(link.nodes))
             .map(|(id, _)| *id)
             .collect();
         for link in cut {
@@ -27,18 +31,128 @@ impl World {
         Ok(())
     }
 
-    /// Lets all nodes reach each other again.
+    /// Ends partitions and cuts: all nodes reach each other again, and dial at once whom they lost. Other conditions stay.
     ///
     /// # Errors
     ///
     /// An invariant was violated.
     pub fn heal(&mut self) -> Result<(), Violation> {
+        for conditions in self.config.conditions.values_mut() {
+            conditions.cut = None;
+        }
         let groups = vec![0; self.nodes()];
-        self.partition(&groups)
+        self.partition(&groups)?;
+        (0..self.nodes()).try_for_each(|node| self.redial(node))
     }
 
+    /// Sets what is done to all that one node sends another from now on, beside what the map does; what is on its way is held back
+    /// by a cut too. When a cut ends, both dial at once whom they lost.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn set_conditions(
+        &mut self,
+        from: usize,
+        to: usize,
+        conditions: Conditions,
+    ) -> Result<(), Violation> {
+        let before = self.config.conditions.insert((from, to), conditions);
+        let links: Vec<u64> = self.members[from].conns.values().copied().collect();
+        for id in links {
+            let Some(nodes) = self.links.get(&id).map(|link| link.nodes) else {
+                continue;
+            };
+            if nodes != [from, to] && nodes != [to, from] {
+                continue;
+            }
+            self.apply_to(id, nodes);
+            if conditions.cut == Some(Cut::Reset) {
+                self.reset(id);
+            }
+            self.release_one(id);
+        }
+        if conditions.cut.is_none() && before.is_some_and(|before| before.cut.is_some()) {
+            self.redial(from)?;
+            self.redial(to)?;
+        }
+        Ok(())
+    }
+
+    /// Sets by how much a node's wall clock is ahead of the others', in milliseconds. Its timers do not notice.
+    pub fn set_clock_offset(&mut self, node: usize, offset_ms: i64) {
+        self.members[node].clock_offset_ms = offset_ms;
+    }
+
+    /// Makes a node measure its round trips now: see [`World::round_trips`].
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn ping(&mut self, node: usize) -> Result<(), Violation> {
+        self.feed(node, Input::Command(Command::Ping))
+    }
+
+    fn redial(&mut self, node: usize) -> Result<(), Violation> {
+        self.feed(node, Input::Command(Command::Redial))
+    }
+
+    /// Tells all links what is done to what is sent over them.
+    fn apply_conditions(&mut self) {
+        let links: Vec<_> = self
+            .links
+            .iter()
+            .map(|(id, link)| (*id, link.nodes))
+            .collect();
+        for (id, nodes) in links {
+            self.apply_to(id, nodes);
+        }
+    }
+
+    fn apply_to(&mut self, link: u64, nodes: [usize; 2]) {
+        let conditions = self.lines_between(nodes);
+        if let Some(link) = self.links.get_mut(&link) {
+            let lines = link.lines.iter_mut().zip(conditions);
+            lines.for_each(|(line, conditions)| line.set_conditions(conditions));
+        }
+    }
+
+    /// What is done to all that is sent over a link, by the index of the receiver.
+    pub(super) fn lines_between(&self, [dialler, dialled]: [usize; 2]) -> [Conditions; 2] {
+        [
+            self.conditions(dialled, dialler),
+            self.conditions(dialler, dialled),
+        ]
+    }
+
+    /// What is done to all that one node sends another: by the site, the map, whoever set it, and partitions.
+    pub(super) fn conditions(&self, from: usize, to: usize) -> Conditions {
+        let (least_us, most_us) = self.config.latency_us;
+        let region = |node: usize| self.config.regions.get(node).copied();
+        let distance_us = match (region(from), region(to)) {
+            (Some(from), Some(to)) => self.delays_us[from % REGIONS.len()][to % REGIONS.len()],
+            _ => 0,
+        };
+        let set = self.config.conditions.get(&(from, to));
+        let set = set.copied().unwrap_or_default();
+        Conditions {
+            delay_us: distance_us + least_us + set.delay_us,
+            jitter_us: most_us.saturating_sub(least_us) + set.jitter_us,
+            cut: self.cut(from, to),
+            ..set
+        }
+    }
+
+    fn cut(&self, from: usize, to: usize) -> Option<Cut> {
+        if self.groups[from] != self.groups[to] {
+            return Some(Cut::Stall);
+        }
+        self.config.conditions.get(&(from, to))?.cut
+    }
+
+    /// Whether a connection between two nodes can come to stand: that takes both directions.
     pub(super) fn reaches(&self, left: usize, right: usize) -> bool {
-        self.groups[left] == self.groups[right]
+        self.cut(left, right).is_none() && self.cut(right, left).is_none()
     }
 
     /// Ends a random connection of a node, as a lossy network does.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
+use crate::protocol::link::{Conditions, Line};
 use crate::protocol::machine::io::ConnId;
 use crate::protocol::wire::frame;
 use crate::protocol::wire::message::{Message, Received};
@@ -47,8 +48,8 @@ impl Frame {
 pub(super) struct Link {
     pub(super) nodes: [usize; 2],
     pub(super) conns: [ConnId; 2],
-    /// When the last frame in each direction arrives: the next one cannot overtake it. By the index of the receiver.
-    pub(super) last_us: [u64; 2],
+    /// What decides when frames arrive, by the index of the receiver.
+    pub(super) lines: [Line; 2],
     /// Frames on their way, in the order in which they were sent, by the index of the receiver.
     pub(super) queues: [VecDeque<Arc<Frame>>; 2],
     /// How many of them a cut holds back: their time has come and gone.
@@ -56,11 +57,17 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(nodes: [usize; 2], conns: [ConnId; 2], now_us: u64) -> Self {
+    /// A link over which nothing arrives earlier than told, all by the index of the receiver.
+    pub(super) fn new(
+        nodes: [usize; 2],
+        conns: [ConnId; 2],
+        conditions: [Conditions; 2],
+        from_us: [u64; 2],
+    ) -> Self {
         Self {
             nodes,
             conns,
-            last_us: [now_us; 2],
+            lines: [0, 1].map(|receiver| Line::new(conditions[receiver], from_us[receiver])),
             queues: Default::default(),
             stalled: [0; 2],
         }
@@ -69,12 +76,5 @@ impl Link {
     /// The index of the end that a connection is.
     pub(super) fn end(&self, conn: ConnId) -> usize {
         usize::from(self.conns[1] == conn)
-    }
-
-    /// When a frame arrives that would take `latency_us` by itself.
-    pub(super) fn arrival_us(&mut self, receiver: usize, now_us: u64, latency_us: u64) -> u64 {
-        let at_us = (now_us + latency_us).max(self.last_us[receiver]);
-        self.last_us[receiver] = at_us;
-        at_us
     }
 }

@@ -71,7 +71,7 @@ impl World {
 
     /// A moment has come: most times, a block is found.
     pub(super) fn solve(&mut self, node: usize, moment: Moment) -> Result<(), Violation> {
-        let (wall_ms, network) = (self.time().wall_ms, Arc::clone(&self.config.network));
+        let (wall_ms, network) = (self.time(node).wall_ms, Arc::clone(&self.config.network));
         let member = &mut self.members[node];
         let Some(luck) = member.luck.take_if(|luck| luck.moment == moment) else {
             return Ok(());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::check::Violation;
 use super::link::Frame;
-use super::map::REGIONS;
 use super::world::{Event, World, endpoint, node_at};
 use crate::protocol::chain::view::{Batch, Fault};
+use crate::protocol::link::Conditions;
 use crate::protocol::machine::Machine;
 use crate::protocol::machine::io::{
     ConnId, Effect, Event as Happening, Input, Origin, Outbox, Reason, Request,
@@ -16,7 +16,7 @@ use crate::protocol::machine::serve::serve;
 impl World {
     /// Starts a node from what is on its disk.
     pub(super) fn start(&mut self, node: usize) -> Result<(), Violation> {
-        let (time, network) = (self.time(), Arc::clone(&self.config.network));
+        let (time, network) = (self.time(node), Arc::clone(&self.config.network));
         let member = &mut self.members[node];
         let seed = member.rng.next_u64();
         let mut out = Outbox::default();
@@ -104,7 +104,7 @@ impl World {
 
     /// Hands a fact to a node, if it runs, and wakes it as long as it is due.
     pub(super) fn feed(&mut self, node: usize, input: Input) -> Result<(), Violation> {
-        let time = self.time();
+        let time = self.time(node);
         let mut next = Some(input);
         while let Some(input) = next {
             self.record(node, &input);
@@ -173,14 +173,17 @@ impl World {
         Ok(())
     }
 
-    /// The time that a frame takes from one node to another.
+    /// The time that a dial takes from one node to another.
     pub(super) fn latency(&mut self, from: usize, to: Option<usize>) -> u64 {
-        let regions = &self.config.regions;
-        let distance_us = match to.and_then(|to| Some((*regions.get(from)?, *regions.get(to)?))) {
-            Some((from, to)) => self.delays_us[from % REGIONS.len()][to % REGIONS.len()],
-            None => 0,
+        let Some(to) = to.filter(|to| *to < self.nodes()) else {
+            return self.draw(self.config.latency_us);
         };
-        distance_us + self.draw(self.config.latency_us)
+        let Conditions {
+            delay_us,
+            jitter_us,
+            ..
+        } = self.conditions(from, to);
+        self.draw((delay_us, delay_us + jitter_us))
     }
 
     pub(super) fn draw(&mut self, (least, most): (u64, u64)) -> u64 {

@@ -52,30 +52,23 @@ impl World {
         let Some(id) = self.members[node].conns.get(&conn).copied() else {
             return;
         };
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        let receiver = 1 - link.end(conn);
-        let latency_us = self.latency(node, Some(link.nodes[receiver]));
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let at_us = link.arrival_us(receiver, self.now_us, latency_us);
+        let receiver = 1 - link.end(conn);
+        let line = &mut link.lines[receiver];
+        let at_us = line.arrival_us(self.now_us, frame.bytes.len(), &mut self.rng);
         link.queues[receiver].push_back(frame);
         self.queue
             .schedule(at_us, Event::Frame { link: id, receiver });
     }
 
     pub(super) fn deliver(&mut self, id: u64, receiver: usize) -> Result<(), Violation> {
-        let Some(link) = self.links.get(&id) else {
-            return Ok(());
-        };
-        let (node, conn) = (link.nodes[receiver], link.conns[receiver]);
-        let is_cut = !self.reaches(link.nodes[0], link.nodes[1]);
         let Some(link) = self.links.get_mut(&id) else {
             return Ok(());
         };
-        if is_cut {
+        let (node, conn) = (link.nodes[receiver], link.conns[receiver]);
+        if link.lines[receiver].is_cut() {
             link.stalled[receiver] += 1;
             return Ok(());
         }
@@ -99,7 +92,7 @@ impl World {
         let Some(link) = self.links.get(&id) else {
             return;
         };
-        let at_us = link.last_us[1 - link.end(conn)].max(self.now_us);
+        let at_us = link.lines[1 - link.end(conn)].last_us().max(self.now_us);
         self.queue.schedule(at_us, Event::Closing { link: id });
     }
 
@@ -158,8 +151,9 @@ impl World {
         self.next_conn += 2;
         let id = self.next_link;
         self.next_link += 1;
-        let mut link = Link::new([from, node], conns, self.now_us);
-        link.last_us[0] = back_us;
+        let nodes = [from, node];
+        let conditions = self.lines_between(nodes);
+        let link = Link::new(nodes, conns, conditions, [back_us, self.now_us]);
         self.links.insert(id, link);
         self.members[node].conns.insert(conns[1], id);
         self.members[from].conns.insert(conns[0], id);
@@ -217,7 +211,8 @@ impl World {
             self.members[node].conns.remove(&conn);
             let life = self.members[node].life;
             // Not before the connection stood.
-            let at_us = (self.now_us + self.draw(self.config.latency_us)).max(link.last_us[end]);
+            let at_us =
+                (self.now_us + self.draw(self.config.latency_us)).max(link.lines[end].last_us());
             self.queue
                 .schedule(at_us, Event::Closed { node, life, conn });
         }
@@ -226,24 +221,23 @@ impl World {
     /// Lets go what no cut holds back any more.
     pub(super) fn release(&mut self) {
         let ids: Vec<u64> = self.links.keys().copied().collect();
-        for id in ids {
-            let latency_us = self.draw(self.config.latency_us);
-            let Some(link) = self.links.get(&id) else {
-                continue;
+        ids.into_iter().for_each(|id| self.release_one(id));
+    }
+
+    pub(super) fn release_one(&mut self, id: u64) {
+        for receiver in [0, 1] {
+            let Some(link) = self.links.get_mut(&id) else {
+                return;
             };
-            if !self.reaches(link.nodes[0], link.nodes[1]) {
+            let line = &mut link.lines[receiver];
+            if line.is_cut() || link.stalled[receiver] == 0 {
                 continue;
             }
-            for receiver in [0, 1] {
-                let Some(link) = self.links.get_mut(&id) else {
-                    continue;
-                };
-                // Arrivals take from the front of the queue, so that bytes keep their order whatever is on its way behind.
-                for _ in 0..std::mem::take(&mut link.stalled[receiver]) {
-                    let at_us = self.now_us + latency_us;
-                    self.queue
-                        .schedule(at_us, Event::Frame { link: id, receiver });
-                }
+            let at_us = line.release_us(self.now_us, &mut self.rng);
+            // Arrivals take from the front of the queue, so that bytes keep their order whatever is on its way behind.
+            for _ in 0..std::mem::take(&mut link.stalled[receiver]) {
+                self.queue
+                    .schedule(at_us, Event::Frame { link: id, receiver });
             }
         }
     }

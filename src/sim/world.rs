@@ -23,6 +23,7 @@ use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Location, Tip, View};
 use crate::protocol::chain::work::Work;
 use crate::protocol::endpoint::Endpoint;
+use crate::protocol::link::{Conditions, RoundTrip};
 use crate::protocol::machine::io::{Command, ConnId, Effect, Input, Ticket};
 use crate::protocol::machine::{Machine, MachineConfig};
 use crate::protocol::mempool::AdmissionError;
@@ -50,6 +51,8 @@ pub struct WorldConfig {
     pub latency_us: (u64, u64),
     /// The region of each node: frames take what [`map`](super::map) says beside that. Empty for a network on one site.
     pub regions: Vec<usize>,
+    /// What is done beside that to all that one node sends another. It can be changed: see [`World::set_conditions`].
+    pub conditions: BTreeMap<(usize, usize), Conditions>,
     /// The time that a write takes to be durable, in microseconds: at least, at most.
     pub persist_us: (u64, u64),
     /// Hashes per second that each node spends on each stream.
@@ -80,6 +83,7 @@ impl WorldConfig {
             edges,
             latency_us: (1_000, 20_000),
             regions: Vec::new(),
+            conditions: BTreeMap::new(),
             persist_us: (500, 10_000),
             hashrate: 2_000,
             pruning: BTreeSet::new(),
@@ -113,6 +117,7 @@ pub(super) struct Member {
     pub(super) disk: Disk,
     pub(super) rng: Rng,
     pub(super) config: MachineConfig,
+    pub(super) clock_offset_ms: i64,
     /// Counts the starts: what belongs to an earlier one is void.
     pub(super) life: u64,
     /// When its timer is due.
@@ -262,6 +267,7 @@ impl World {
             disk: Disk::default(),
             rng: self.rng.fork(),
             config,
+            clock_offset_ms: 0,
             life: 0,
             wake: None,
             attempts: Vec::new(),
@@ -303,10 +309,12 @@ impl World {
         (self.arrived, self.bytes)
     }
 
-    pub(super) fn time(&self) -> Time {
+    pub(super) fn time(&self, node: usize) -> Time {
+        let offset_ms = self.members[node].clock_offset_ms;
         Time {
             monotonic_ms: self.now_ms(),
-            wall_ms: EPOCH_MS + self.now_ms(),
+            monotonic_us: self.now_us,
+            wall_ms: (EPOCH_MS + self.now_ms()).saturating_add_signed(offset_ms),
         }
     }
 
@@ -356,6 +364,20 @@ impl World {
             mining: machine.is_mining(),
             miner: member.config.miner,
         })
+    }
+
+    /// The key of a node.
+    pub fn key(&self, node: usize) -> NodeKey {
+        self.members[node].config.key
+    }
+
+    /// What a node has measured of its sessions, by the peer's key.
+    pub fn round_trips(&self, node: usize) -> BTreeMap<NodeKey, RoundTrip> {
+        let machine = self.members[node].machine.iter();
+        let sessions = machine.flat_map(|machine| machine.sessions());
+        sessions
+            .filter_map(|(.., session)| Some((session.key, session.meter.round_trip()?)))
+            .collect()
     }
 
     /// The tip of a node; `None` while it is down.

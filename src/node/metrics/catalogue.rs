@@ -40,6 +40,7 @@ pub(super) struct Catalogue {
     pub(super) handshake_seconds: Histogram,
     pub(super) disconnects: CounterVec,
     pub(super) dial_failures: Counter,
+    pub(super) round_trip: Histogram,
     pub(super) sent: Vec<Traffic>,
     pub(super) received: Vec<Traffic>,
     pub(super) mined: CounterVec,
@@ -108,6 +109,11 @@ impl Catalogue {
             dial_failures: make.counter(
                 "dial_failures_total",
                 "Dials of configured peers that failed.",
+            ),
+            round_trip: make.histogram(
+                "peer_round_trip_seconds",
+                "From a ping to its answer.",
+                &SECONDS,
             ),
             sent,
             received,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::Refusal;
-use crate::node::control::{Control, Order};
+use crate::node::control::{Control, Order, Session};
 use crate::node::dag::{self, MAX_DAG_BLOCKS};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::BlockId;
@@ -57,6 +57,15 @@ pub(super) async fn call(control: &Control, method: &str, params: Value) -> Answ
             run(params, |method| order_to(control, order(method))).await
         }
         rpc::Disconnect::NAME => run(params, |method| disconnect(control, method)).await,
+        rpc::Ping::NAME => {
+            let order = Order::Command(Command::Ping);
+            run(params, |_: rpc::Ping| order_to(control, order)).await
+        }
+        rpc::GetConditions::NAME => {
+            let current = async { Ok(rpc::NodeConditions::clone(&control.links.current())) };
+            run(params, |_: rpc::GetConditions| current).await
+        }
+        rpc::SetConditions::NAME => run(params, |method| set_conditions(control, method)).await,
         rpc::Stop::NAME => run(params, |_: rpc::Stop| order_to(control, Order::Stop)).await,
         _ => {
             let known = rpc::METHODS.join(", ");
@@ -189,18 +198,22 @@ fn header(record: &Record, number: u64) -> rpc::Header {
 }
 
 async fn peers(control: &Control) -> Answer<Vec<rpc::Peer>> {
-    let snapshot = Arc::clone(&control.snapshot.borrow());
-    let peer = |session: &crate::node::control::Session| rpc::Peer {
+    let sessions = ask(control, |reply| Order::Sessions { reply }).await?;
+    let peer = |session: Session| rpc::Peer {
         key: session.key,
         remote: session.remote.to_string(),
         inbound: session.direction == Direction::Inbound,
-        agent: session.agent.clone(),
+        agent: session.agent,
         port: session.port,
         connected_ms: session.connected_ms,
-        round_trip_ms: session.round_trip_ms,
+        round_trip: session.round_trip,
+        sent_bytes: session.sent_bytes,
+        received_bytes: session.received_bytes,
+        segments: session.segments,
+        losses: session.losses,
         claimed_number: session.claimed_number,
     };
-    Ok(snapshot.sessions.iter().map(peer).collect())
+    Ok(sessions.into_iter().map(peer).collect())
 }
 
 async fn block(control: &Control, method: rpc::GetBlock) -> Answer<rpc::Block> {
@@ -430,4 +443,16 @@ async fn disconnect(control: &Control, method: rpc::Disconnect) -> Answer<()> {
         return Err(not_found("session with", method.key));
     }
     order_to(control, Order::Command(Command::Disconnect(method.key))).await
+}
+
+async fn set_conditions(control: &Control, method: rpc::SetConditions) -> Answer<()> {
+    let wanted = rpc::NodeConditions::from(method);
+    let checked = wanted.check();
+    checked
+        .map_err(|error| Refusal::new(code::INVALID_PARAMS, format!("set_conditions: {error}")))?;
+    let lifted = Arc::clone(&control.links).set(wanted).await;
+    if lifted.map_err(|error| Refusal::new(code::INTERNAL, error))? {
+        order_to(control, Order::Command(Command::Redial)).await?;
+    }
+    Ok(())
 }

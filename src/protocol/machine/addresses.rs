@@ -111,6 +111,21 @@ impl AddressBook {
         Some(delay_ms)
     }
 
+    /// Forgets all failures. What is kept and has no connection is returned.
+    pub(super) fn forgive(&mut self) -> Vec<Endpoint> {
+        let mut kept = Vec::new();
+        for (endpoint, entry) in &mut self.entries {
+            entry.failures = 0;
+            if matches!(entry.state, State::Idle { .. }) {
+                entry.state = State::Idle { not_before_ms: 0 };
+                if entry.kept {
+                    kept.push(endpoint.clone());
+                }
+            }
+        }
+        kept
+    }
+
     /// A second connection to `key` was ended: there is nothing to repair at this endpoint for a while.
     pub(super) fn satisfied(&mut self, endpoint: &Endpoint, key: NodeKey, not_before_ms: u64) {
         if let Some(entry) = self.entries.get_mut(endpoint) {

@@ -47,6 +47,20 @@ impl Machine {
         }
     }
 
+    /// Dials what waits to be dialled again, whatever has failed before.
+    pub(super) fn redial(&mut self, turn: &mut Turn<'_>) {
+        let now_ms = turn.now.monotonic_ms;
+        for endpoint in self.addresses.forgive() {
+            self.timers.hasten(Timer::Dial(endpoint), now_ms);
+        }
+        if !self.config.seeds.is_empty() {
+            self.timers.hasten(Timer::Seeds, now_ms);
+        }
+        if self.config.target_outbound > 0 {
+            self.timers.hasten(Timer::Discover, now_ms);
+        }
+    }
+
     pub(super) fn seeds_due(&mut self, turn: &mut Turn<'_>) {
         let alone = self.connections.keys().is_empty();
         if alone || self.places_free() > 0 {

@@ -104,6 +104,10 @@ pub enum Command {
     Connect(Endpoint),
     /// Ends the sessions with this node and no longer dials where they were dialled.
     Disconnect(NodeKey),
+    /// Asks all peers for a sign of life now, to measure round trips.
+    Ping,
+    /// Dials at once what could not be reached: the operator says that it can be now.
+    Redial,
 }
 
 /// Why this node ends a connection.
@@ -277,6 +281,13 @@ pub enum Event {
         key: NodeKey,
         /// Why, if this node ended it.
         reason: Option<Reason>,
+    },
+    /// A peer has answered a ping.
+    RoundTrip {
+        /// The connection.
+        conn: ConnId,
+        /// How long it took, in microseconds.
+        round_trip_us: u64,
     },
     /// A connection ended before a session stood.
     HandshakeFailed {

@@ -10,6 +10,7 @@ use super::{Machine, Turn};
 use crate::protocol::chain::id::{BlockId, NodeKey};
 use crate::protocol::chain::view::Fault;
 use crate::protocol::endpoint::Endpoint;
+use crate::protocol::link::Meter;
 use crate::protocol::wire::message::{Claim, Hello, Message, PROTOCOL_VERSION};
 
 /// A connection.
@@ -33,8 +34,8 @@ pub struct Session {
     pub port: u16,
     /// Since when, on the monotonic clock, in milliseconds.
     pub since_ms: u64,
-    /// The last round trip, in milliseconds.
-    pub round_trip_ms: Option<u64>,
+    /// How long pings take.
+    pub meter: Meter,
     /// The peer's chain, as it says.
     pub claim: Claim,
     /// Blocks that the peer has and this node did not, when last looked at.
@@ -42,6 +43,7 @@ pub struct Session {
     /// Requests for blocks that the peer has not answered, in the order of its answers.
     pub(super) asked: VecDeque<Asked>,
     pub(super) heard_ms: u64,
+    /// The ping that has no answer yet: its nonce, and when it was sent, in microseconds.
     pub(super) ping: Option<(u64, u64)>,
 }
 
@@ -237,7 +239,7 @@ impl Machine {
             agent: hello.agent,
             port: hello.port,
             since_ms: now_ms,
-            round_trip_ms: None,
+            meter: Meter::default(),
             claim: hello.claim,
             wanted: BTreeSet::new(),
             asked: VecDeque::new(),
@@ -273,7 +275,6 @@ impl Machine {
 
     pub(super) fn keepalive_due(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
         let now_ms = turn.now.monotonic_ms;
-        let (nonce, claim) = (self.rng.next_u64(), self.claim());
         let Some(session) = self.connections.session(conn) else {
             return;
         };
@@ -281,13 +282,32 @@ impl Machine {
             self.disconnect(turn, conn, Reason::Silent);
             return;
         }
-        if session.ping.is_none() {
-            session.ping = Some((nonce, now_ms));
-            turn.send(conn, Message::Ping { nonce, claim });
+        if self.ping(turn, conn) {
             self.remind(turn, conn);
         }
         let next_ms = self.rng.jitter(self.config.ping_interval_ms);
         self.timers.set(Timer::Keepalive(conn), now_ms + next_ms);
+    }
+
+    /// Sends a ping, unless one waits for its answer. Whether it was sent.
+    fn ping(&mut self, turn: &mut Turn<'_>, conn: ConnId) -> bool {
+        let (nonce, claim) = (self.rng.next_u64(), self.claim());
+        match self.connections.session(conn) {
+            Some(session) if session.ping.is_none() => {
+                session.ping = Some((nonce, turn.now.monotonic_us));
+                turn.send(conn, Message::Ping { nonce, claim });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends pings to all that owe none.
+    pub(super) fn ping_all(&mut self, turn: &mut Turn<'_>) {
+        let conns: Vec<_> = self.connections.sessions().map(|(conn, ..)| conn).collect();
+        for conn in conns {
+            self.ping(turn, conn);
+        }
     }
 
     pub(super) fn pinged(
@@ -312,8 +332,13 @@ impl Machine {
         let Some(session) = self.connections.session(conn) else {
             return Ok(());
         };
-        if let Some((_, sent_ms)) = session.ping.take_if(|(expected, _)| *expected == nonce) {
-            session.round_trip_ms = Some(turn.now.monotonic_ms - sent_ms);
+        if let Some((_, sent_us)) = session.ping.take_if(|(expected, _)| *expected == nonce) {
+            let round_trip_us = turn.now.monotonic_us - sent_us;
+            session.meter.add(round_trip_us);
+            turn.notify(Event::RoundTrip {
+                conn,
+                round_trip_us,
+            });
         }
         self.claimed(turn, conn, claim)
     }
