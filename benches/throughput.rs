@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use triskel::node::NodeConfig;
 use triskel::node::config::AllocationConfig;
 use triskel::protocol::chain::id::BlockId;
@@ -32,6 +33,8 @@ const NODES: usize = 3;
 const SENDERS: usize = 1_000;
 const BALANCE: u64 = 1_000_000_000;
 const BATCH: usize = 100;
+/// To each node; what is due waits for one of them. A node's backlog of connections that it has not accepted yet is short.
+const CONNECTIONS: usize = 64;
 /// Seconds of load; the first few are not counted.
 const LOAD_S: u64 = 40;
 const WARM_S: u64 = 10;
@@ -249,7 +252,7 @@ async fn run(rate: u64) -> Value {
         // Connections that wait for work, by node.
         let idle: Vec<_> = nodes
             .iter()
-            .map(|_| Arc::new(Mutex::new(Vec::new())))
+            .map(|_| Arc::new((Semaphore::new(CONNECTIONS), Mutex::new(Vec::new()))))
             .collect();
         let (accepted, refused) = (Arc::clone(&accepted), Arc::clone(&refused));
         tokio::spawn(async move {
@@ -262,6 +265,8 @@ async fn run(rate: u64) -> Value {
                 let (address, idle) = (addresses[batch.node], Arc::clone(&idle[batch.node]));
                 let (accepted, refused) = (Arc::clone(&accepted), Arc::clone(&refused));
                 tasks.spawn(async move {
+                    let (permits, idle) = &*idle;
+                    let _permit = permits.acquire().await.expect("it is never closed");
                     let known = idle.lock().expect("nobody panics with it").pop();
                     let mut stream = match known {
                         Some(stream) => stream,
