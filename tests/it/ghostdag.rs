@@ -269,6 +269,81 @@ proptest! {
     }
 }
 
+/// Of so many blocks, each upon some of the last few as far as one block may merge them, whatever is parallel in the end.
+fn tangle(limits: Limits, shape: &[(Vec<prop::sample::Index>, u64, u8)], depth: usize) -> Dag {
+    let mut dag = Dag::new(limits);
+    let mut ids = vec![named("genesis")];
+    add(&mut dag, ids[0], &[], 0).unwrap();
+    for (number, (picks, own, salt)) in shape.iter().enumerate() {
+        let recent = &ids[ids.len().saturating_sub(depth)..];
+        let mut parents: Vec<Index> = Vec::new();
+        for pick in picks.iter().take(limits.max_parents) {
+            let mut with = parents.clone();
+            with.push(dag.index(pick.get(recent)).unwrap());
+            with.dedup();
+            if dag.colour(&with).is_ok() {
+                parents = with;
+            }
+        }
+        let id = BlockId(*blake3::hash(&[number as u8, *salt]).as_bytes());
+        add(&mut dag, id, &parents, *own).unwrap();
+        ids.push(id);
+    }
+    dag
+}
+
+/// Mines upon what is selected until nothing is left beside it, at most so many blocks. What is left.
+fn mine_until_one(dag: &mut Dag, most: usize) -> usize {
+    for number in 0..most {
+        let selection = dag.select().unwrap();
+        if dag.tips().count() == 1 {
+            break;
+        }
+        let id = named(&format!("mined {number}"));
+        add(dag, id, &selection.parents, 1_000).unwrap();
+    }
+    dag.tips().count() - 1
+}
+
+/// The blocks that a test adds in a row, the first upon `parent`.
+fn line(dag: &mut Dag, name: &str, parent: Index, own: u64, count: usize) -> Index {
+    (0..count).fold(parent, |tip, number| {
+        add(dag, named(&format!("{name} {number}")), &[tip], own).unwrap()
+    })
+}
+
+#[test]
+fn a_block_that_merges_as_much_as_it_may_is_merged() {
+    let limits = Limits {
+        max_parents: 3,
+        merge_limit: 8,
+        ..limits(2)
+    };
+    let mut dag = Dag::new(limits);
+    let genesis = add(&mut dag, named("genesis"), &[], 0).unwrap();
+    line(&mut dag, "heavy", genesis, 100, 20);
+    let middle = line(&mut dag, "middle", genesis, 10, 5);
+    let light = line(&mut dag, "light", genesis, 1, limits.merge_limit);
+    // This and what it merges are one block more than another one may merge.
+    let full = add(&mut dag, named("full"), &[middle, light], 10).unwrap();
+    line(&mut dag, "later", full, 10, 5);
+    assert_eq!(mine_until_one(&mut dag, 10), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_is_parallel_is_merged_in_the_end(
+        (k, shape) in shapes(), depth in 1usize..40, max_parents in 2usize..5, room in 0usize..8
+    ) {
+        let merge_limit = max_parents + room;
+        let mut dag = tangle(Limits { max_parents, merge_limit, ..limits(k) }, &shape, depth);
+        let blocks = dag.len();
+        prop_assert_eq!(mine_until_one(&mut dag, blocks + 1), 0);
+    }
+}
+
 #[test]
 fn k_follows_from_rate_and_delay() {
     // Kaspa's table (rate, k) for a delay of 5 s, and ours for three streams.

@@ -79,23 +79,41 @@ impl Dag {
         colouring
     }
 
-    /// The youngest block in the chain of `block` by which at most `room` blocks join the past of `sink`.
+    /// A block in the past of `block`, as young as may be, by which at most `room` blocks join the past of `sink`.
     fn older_part(&self, block: Index, sink: Index, room: usize) -> Option<Index> {
-        let mut chain = vec![block];
-        let mut at = block;
-        while !self.is_in_past_of(at, sink) {
-            let parent = self.node(at).selected_parent;
-            if parent == at || !self.holds(parent) {
-                return None;
+        let mut block = block;
+        loop {
+            let mut chain = Vec::new();
+            let mut at = block;
+            while !self.is_in_past_of(at, sink) {
+                chain.push(at);
+                let parent = self.node(at).selected_parent;
+                if parent == at || !self.holds(parent) {
+                    return None;
+                }
+                at = parent;
             }
-            at = parent;
-            chain.push(at);
+            let common = self.node(at).past;
+            let oldest = *chain.last()?;
+            // At most so many: the sink may have some of what they merge.
+            let joining = |part: Index| self.node(part).past - common;
+            let fitting = |part: &Index| joining(*part) <= room as u64;
+            if let Some(part) = chain.into_iter().find(fitting) {
+                return Some(part);
+            }
+            // A block that merges as much as it may is too much for another one together with that. What it merges goes first.
+            let mut merged = self
+                .node(oldest)
+                .merged
+                .iter()
+                .rev()
+                .map(|(merged, _)| *merged);
+            let is_new = |merged: &Index| self.holds(*merged) && !self.is_in_past_of(*merged, sink);
+            match merged.find(is_new) {
+                Some(merged) => block = merged,
+                None => return (room > 0).then_some(oldest),
+            }
         }
-        let common = self.node(at).past;
-        chain.pop();
-        chain
-            .into_iter()
-            .find(|part| self.node(*part).past - common <= room as u64)
     }
 }
 
