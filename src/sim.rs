@@ -12,6 +12,7 @@ mod mining;
 mod perform;
 pub mod plan;
 mod queue;
+pub mod role;
 mod table;
 mod trace;
 mod transport;

@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    fn apply_to(&mut self, link: u64, nodes: [usize; 2]) {
+    pub(super) fn apply_to(&mut self, link: u64, nodes: [usize; 2]) {
         let conditions = self.lines_between(nodes);
         if let Some(link) = self.links.get_mut(&link) {
             let lines = link.lines.iter_mut().zip(conditions);
@@ -138,7 +138,9 @@ impl World {
         Conditions {
             delay_us: distance_us + least_us + set.delay_us,
             jitter_us: most_us.saturating_sub(least_us) + set.jitter_us,
-            cut: self.cut(from, to),
+            cut: self
+                .cut(from, to)
+                .or_else(|| self.is_held(from, to).then_some(Cut::Stall)),
             ..set
         }
     }

@@ -92,7 +92,10 @@ impl World {
         };
         let mut block = Arc::new(block);
         self.share(&mut block);
+        let stream = block.header().stream;
         self.draw_luck(node);
-        self.feed(node, Input::Solved { block })
+        self.feed(node, Input::Solved { block })?;
+        self.found(node, stream);
+        Ok(())
     }
 }

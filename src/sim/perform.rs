@@ -61,6 +61,10 @@ impl World {
             }
             Event::Solved { node } => self.solve(node, moment),
             Event::Durable { node, life, number } => self.durable(node, life, number),
+            Event::Release { index, release } => {
+                self.release_due(index, release);
+                Ok(())
+            }
             Event::Dialled {
                 from,
                 life,
@@ -162,6 +166,7 @@ impl World {
             let id = tip.id;
             compared.map_err(|what| self.violation(node, what))?;
             self.trace.add(self.now_us, node, "tip", &id.0);
+            self.moved(node);
         }
         let member = &mut self.members[node];
         let deadline = member.machine.as_ref().and_then(Machine::next_deadline);
@@ -308,6 +313,9 @@ impl World {
         {
             let stream = block.header().stream;
             *self.members[node].mined.entry(stream).or_default() += 1;
+        }
+        if let Happening::BlockRejected { label, .. } = event {
+            *self.members[node].refused.entry(label).or_default() += 1;
         }
         if let Happening::BlockRejected {
             label: "state_digest" | "header",

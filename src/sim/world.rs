@@ -11,6 +11,7 @@ use super::link::{FrameKey, Link, Remembered};
 use super::map::{self, REGIONS};
 use super::mining::{Attempt, Luck};
 use super::queue::{Moment, Queue};
+use super::role::Withholder;
 use super::table::Table;
 use super::trace::Trace;
 use crate::protocol::chain::block::{Block, Stream};
@@ -102,6 +103,8 @@ pub struct NodeStatus {
     pub sessions: usize,
     /// Blocks mined, by stream.
     pub mined: BTreeMap<Stream, u64>,
+    /// How often it has refused a block, by the word for the reason.
+    pub refused: BTreeMap<&'static str, u64>,
     /// Waiting transactions.
     pub mempool: usize,
     /// Whether it mines.
@@ -129,6 +132,7 @@ pub(super) struct Member {
     pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
     pub(super) conns: BTreeMap<ConnId, u64>,
     pub(super) mined: BTreeMap<Stream, u64>,
+    pub(super) refused: BTreeMap<&'static str, u64>,
     pub(super) checked: Checked,
     /// The parents of the next block and the work behind them, when the node was last compared.
     pub(super) seen: Option<(Vec<BlockId>, Work)>,
@@ -175,6 +179,8 @@ pub(super) enum Event {
     Solved { node: usize },
     /// A write is durable.
     Durable { node: usize, life: u64, number: u64 },
+    /// A withholder has waited for long enough, if that is still its release of this number.
+    Release { index: usize, release: u64 },
     /// A name was looked up.
     Resolved {
         node: usize,
@@ -195,6 +201,7 @@ pub struct World {
     pub(super) next_conn: u64,
     /// Nodes of different groups cannot reach each other.
     pub(super) groups: Vec<usize>,
+    pub(super) withholders: Vec<Withholder>,
     pub(super) oracle: Oracle,
     pub(super) trace: Trace,
     pub(super) answers: BTreeMap<Ticket, Result<TransactionId, AdmissionError>>,
@@ -225,6 +232,7 @@ impl World {
             next_link: 0,
             next_conn: 0,
             groups: vec![0; config.nodes],
+            withholders: Vec::new(),
             oracle: Oracle::new(Arc::clone(&config.network)),
             trace: Trace::new(),
             answers: BTreeMap::new(),
@@ -277,6 +285,7 @@ impl World {
             waiting: VecDeque::new(),
             conns: BTreeMap::new(),
             mined: BTreeMap::new(),
+            refused: BTreeMap::new(),
             checked: Checked::default(),
             seen: None,
             durable: None,
@@ -360,6 +369,7 @@ impl World {
             tip: machine.chain().tip().clone(),
             sessions: machine.sessions().count(),
             mined: member.mined.clone(),
+            refused: member.refused.clone(),
             mempool: machine.mempool().len(),
             mining: machine.is_mining(),
             miner: member.config.miner,

@@ -9,7 +9,7 @@ mod dating;
 mod depth;
 mod line;
 mod party;
-mod selfish;
+pub(crate) mod selfish;
 
 use std::ops::Range;
 use std::sync::Arc;

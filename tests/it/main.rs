@@ -37,4 +37,5 @@ mod spec;
 mod store;
 mod tidy;
 mod vectors;
+mod withholding;
 mod world;

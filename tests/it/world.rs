@@ -10,30 +10,37 @@ use triskel::sim::{World, WorldConfig, simulated};
 
 const NODES: usize = 100;
 
-/// Nodes in all regions in turn; each dials four earlier ones, so that on average it has eight peers.
-fn around_the_world(seed: u64) -> World {
-    let mut params = simulated(Params::tri());
+/// Nodes in all regions in turn, upon a preset whose first targets suit so many hashes per second and stream; each dials four
+/// earlier ones, so that on average it has eight peers.
+pub(crate) fn around_the_world(
+    preset: Params,
+    seed: u64,
+    nodes: usize,
+    hashrate: u64,
+) -> WorldConfig {
+    let mut params = simulated(preset);
     for stream in &mut params.streams {
-        stream.tune(2_000 * NODES as u64);
+        stream.tune(hashrate);
     }
-    let mut config = WorldConfig::new(seed, Arc::new(Network::new(params).unwrap()), NODES);
+    let mut config = WorldConfig::new(seed, Arc::new(Network::new(params).unwrap()), nodes);
     let mut rng = Rng::new(seed);
     config.edges.clear();
-    for node in 1..NODES {
+    for node in 1..nodes {
         let mut earlier: Vec<usize> = (0..node).collect();
         rng.shuffle(&mut earlier);
         config
             .edges
             .extend(earlier.into_iter().take(4).map(|other| (node, other)));
     }
-    config.regions = (0..NODES).map(|node| node % REGIONS.len()).collect();
+    config.regions = (0..nodes).map(|node| node % REGIONS.len()).collect();
     config.latency_us = (100, 5_000);
-    World::new(config).unwrap()
+    config
 }
 
 #[test]
 fn all_blocks_of_a_hundred_nodes_end_in_one_order() {
-    let mut world = around_the_world(1);
+    let config = around_the_world(Params::tri(), 1, NODES, 2_000 * NODES as u64);
+    let mut world = World::new(config).unwrap();
     world.run_for(60_000).unwrap();
     for node in 0..NODES {
         world.mine(node, false).unwrap();

@@ -23,7 +23,7 @@ const GAMMA: f64 = 0.5;
 const SPREAD: f64 = 0.02;
 
 /// The selfish pool's share of the revenue.
-fn model(alpha: f64, gamma: f64) -> f64 {
+pub(crate) fn model(alpha: f64, gamma: f64) -> f64 {
     let gained = alpha * (1.0 - alpha).powi(2) * (4.0 * alpha + gamma * (1.0 - 2.0 * alpha));
     (gained - alpha.powi(3)) / (1.0 - alpha * (1.0 + (2.0 - alpha) * alpha))
 }
