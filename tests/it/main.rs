@@ -29,6 +29,7 @@ mod metrics;
 mod node;
 mod pace;
 mod params;
+mod partitions;
 mod refusals;
 mod rpc;
 mod sim;
