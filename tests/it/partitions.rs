@@ -228,6 +228,7 @@ fn what_two_sides_have_built_is_merged_over_several_blocks() {
         parted.world.run_for(5_000).unwrap();
         parted.world.heal().unwrap();
         parted.mine_all(60_000);
+        parted.mine_what_is_selected();
         parted.settle();
         let (red, mergers) = parted.merged(&light);
         println!(
