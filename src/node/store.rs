@@ -240,12 +240,15 @@ impl Store {
                 .join()
                 .map_err(|_| Fault("the store's flusher has failed".to_owned()))?;
         }
-        drop(
-            self.tree
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        let taken = self
+            .tree
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((db, claim)) = taken {
+            drop(db);
+            open::wait_until_released(&claim.path().join("blocks"));
+        }
         self.flushing.lock().fault.clone().map_or(Ok(()), Err)
     }
 

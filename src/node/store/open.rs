@@ -54,6 +54,15 @@ pub(super) fn open_sled(
     }
 }
 
+/// Waits until sled has let its file go: its threads may hold it for a moment after the last handle is dropped, as after a large
+/// write, and whoever opens it then is refused.
+pub(super) fn wait_until_released(folder: &Path) {
+    // What cannot be opened is not held, and what cannot be locked is found out by whoever opens it.
+    if let Ok(file) = File::open(folder.join("db")) {
+        file.lock().ok();
+    }
+}
+
 /// Checks whose data this is, or marks it.
 pub(super) fn check_marks(
     path: &Path,
