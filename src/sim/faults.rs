@@ -1,6 +1,7 @@
 //! The hands that hurt and heal a network.
 
 use super::check::{Checked, Violation};
+use super::disk::Disk;
 use super::map::REGIONS;
 use super::world::World;
 use crate::protocol::chain::view::View;
@@ -194,6 +195,17 @@ impl World {
             return Err(self.violation(node, format!("{durable:?} was durable, {kept:?} is left")));
         }
         Ok(())
+    }
+
+    /// Removes all that a node has stored, as a new disk does; for a node that is down.
+    pub fn wipe(&mut self, node: usize) {
+        let member = &mut self.members[node];
+        if member.machine.is_some() {
+            return;
+        }
+        member.disk = Disk::default();
+        member.durable = None;
+        self.trace.add(self.now_us, node, "wipe", &[]);
     }
 
     /// Starts a node that is down.

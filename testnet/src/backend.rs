@@ -7,14 +7,16 @@ pub mod docker;
 pub mod process;
 pub mod sim;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use triskel::protocol::link::Conditions;
+
 use crate::cli::{BackendChoice, RunOptions};
-use crate::network::Access;
+use crate::network::{Access, CallError};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::scenario::{Capability, Loaded, Problem};
+use crate::scenario::{ActionKind, Capability, Loaded, Problem};
 
 use docker::Docker;
 use process::Process;
@@ -83,6 +85,83 @@ impl Backend {
                 Ok((0..plan.nodes.len()).map(access).collect())
             }
         }
+    }
+
+    /// Ends a node: without warning, or as it is asked to.
+    pub async fn end(
+        &mut self,
+        access: &Access,
+        node: usize,
+        kill: bool,
+    ) -> Result<(), BackendError> {
+        match (self, access) {
+            (_, Access::Sim(simulation, _)) => violated(simulation.end(node)),
+            (Self::Process(process), _) => {
+                process.end(node, kill).await;
+                Ok(())
+            }
+            (backend, _) => Err(backend.cannot("end nodes")),
+        }
+    }
+
+    /// Starts a node that is down. It need not answer yet.
+    pub fn launch(
+        &mut self,
+        plan: &Plan,
+        access: &Access,
+        node: usize,
+    ) -> Result<(), BackendError> {
+        match (self, access) {
+            (_, Access::Sim(simulation, _)) => violated(simulation.restart(node)),
+            (Self::Process(process), _) => process.launch(plan, node),
+            (backend, _) => Err(backend.cannot("start nodes again")),
+        }
+    }
+
+    /// Removes what a node that is down has stored. Its key and its conditions stay: they are who it is and where it stands.
+    pub fn wipe(&mut self, plan: &Plan, access: &Access, node: usize) -> Result<(), BackendError> {
+        match (self, access) {
+            (_, Access::Sim(simulation, _)) => {
+                simulation.wipe(node);
+                Ok(())
+            }
+            (Self::Process(_), _) => process::wipe(plan, node),
+            (backend, _) => Err(backend.cannot("remove stores")),
+        }
+    }
+
+    /// Has a node that runs stand still, or go on.
+    pub async fn pause(&mut self, node: usize, paused: bool) -> Result<(), BackendError> {
+        match self {
+            Self::Process(process) => process.pause(node, paused).await,
+            backend => Err(backend.cannot("pause nodes")),
+        }
+    }
+
+    /// As [`Access::set_conditions`], for a node that is down.
+    pub fn keep_conditions(
+        &mut self,
+        plan: &Plan,
+        access: &Access,
+        node: usize,
+        links: &BTreeMap<usize, Conditions>,
+        changed: &BTreeSet<usize>,
+        clock_offset_ms: i64,
+    ) -> Result<Result<(), CallError>, BackendError> {
+        match (self, access) {
+            (_, Access::Sim(simulation, _)) => {
+                Ok(simulation.set_conditions(node, links, changed, clock_offset_ms))
+            }
+            (Self::Process(_), _) => {
+                process::keep_conditions(plan, node, links, clock_offset_ms)?;
+                Ok(Ok(()))
+            }
+            (backend, _) => Err(backend.cannot("set conditions of links")),
+        }
+    }
+
+    fn cannot(&self, what: &str) -> BackendError {
+        BackendError(format!("backend {}: it cannot {what}", self.name()))
     }
 
     /// Whether a node has ended by itself, and how.
@@ -157,19 +236,74 @@ pub async fn choose(
     }
 }
 
+/// A violation is kept by the simulation, and shown by everything that is asked afterwards.
+fn violated(result: Result<(), CallError>) -> Result<(), BackendError> {
+    result.map_err(|error| BackendError(format!("backend sim: {error}")))
+}
+
+/// What every backend can do whose links and nodes the [`engine`](crate::engine) has in its hands.
+fn engine_capabilities() -> BTreeSet<Capability> {
+    let faults = [
+        ActionKind::Stop,
+        ActionKind::Kill,
+        ActionKind::Restart,
+        ActionKind::Wipe,
+        ActionKind::Isolate,
+        ActionKind::Partition,
+        ActionKind::Bridge,
+        ActionKind::Cut,
+        ActionKind::Flap,
+        ActionKind::Degrade,
+        ActionKind::ClockSkew,
+        ActionKind::ClockJump,
+        ActionKind::Join,
+        ActionKind::Leave,
+        ActionKind::Hashrate,
+    ];
+    let others = [
+        Capability::LinkDelay,
+        Capability::LinkJitter,
+        Capability::LinkLoss,
+        Capability::LinkRate,
+        Capability::AtBlock,
+        Capability::AtEvent,
+        Capability::Check,
+    ];
+    let faults = faults.map(Capability::Fault);
+    faults.into_iter().chain(others).collect()
+}
+
 /// What a backend can do beside what all can. Whoever teaches one something adds it here.
 pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
-    match backend {
-        "process" => BTreeSet::from([Capability::Config, Capability::Streams, Capability::Program]),
-        "docker" => BTreeSet::from([Capability::Config, Capability::Streams, Capability::Image]),
-        // Its oracle replays every order of every node, and compares accounts and supply.
-        "sim" => BTreeSet::from([
+    let mut capabilities = match backend {
+        "process" | "sim" => engine_capabilities(),
+        _ => BTreeSet::new(),
+    };
+    capabilities.extend(match backend {
+        "process" => vec![
+            Capability::Config,
+            Capability::Streams,
+            Capability::Program,
+            #[cfg(unix)]
+            Capability::Fault(ActionKind::Pause),
+        ],
+        "docker" => vec![
+            Capability::Config,
+            Capability::Streams,
+            Capability::Image,
+            Capability::Check,
+        ],
+        // Its oracle replays every order of every node, and compares accounts and supply. Its nodes run in this program: one that
+        // panics ends it.
+        "sim" => vec![
             Capability::Invariant("supply"),
             Capability::Invariant("no_invalid_block"),
             Capability::Invariant("no_unexpected_restart"),
-        ]),
-        _ => BTreeSet::new(),
-    }
+            Capability::Invariant("no_panic"),
+        ],
+        _ => Vec::new(),
+    });
+    capabilities
 }
 
 /// What a scenario asks for that the chosen backend cannot do; nothing is known of `auto` before it has chosen.

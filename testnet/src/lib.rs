@@ -12,6 +12,7 @@
 
 pub mod backend;
 pub mod cli;
+pub mod engine;
 pub mod inspect;
 pub mod journal;
 pub mod network;

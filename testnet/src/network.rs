@@ -1,15 +1,18 @@
 //! The nodes of a run, as the stages see them: a few questions and orders, the same whatever the nodes are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use triskel::protocol::chain::id::{BlockId, TransactionId};
+use triskel::protocol::link::Conditions;
 use triskel::rpc::client::{Client, ClientError};
 use triskel::rpc::{self, code};
 
 use crate::backend::sim::Simulation;
+use crate::plan::Plan;
 use crate::verdict::{NodeState, States};
 
 /// How long a node may take for one answer. Local nodes answer within milliseconds; a machine under full load takes
@@ -114,6 +117,50 @@ impl Access {
         }
     }
 
+    /// Sets what is done to all that the node sends, by receiver, and by how much its clock is off. `changed` are the receivers for
+    /// whom something differs from before.
+    pub async fn set_conditions(
+        &self,
+        plan: &Plan,
+        links: &BTreeMap<usize, Conditions>,
+        changed: &BTreeSet<usize>,
+        clock_offset_ms: i64,
+    ) -> Result<(), CallError> {
+        match self {
+            Self::Rpc(client) => {
+                let conditions = plan.node_conditions(links, clock_offset_ms);
+                Ok(client.call(rpc::SetConditions::from(conditions)).await?)
+            }
+            Self::Sim(simulation, node) => {
+                simulation.set_conditions(*node, links, changed, clock_offset_ms)
+            }
+        }
+    }
+
+    /// Sets the hash rates to so many times what was planned.
+    pub async fn set_hashrate(
+        &self,
+        plan: &Plan,
+        node: usize,
+        factor: f64,
+    ) -> Result<(), CallError> {
+        let times = |hashrate: u64| (hashrate as f64 * factor).round() as u64;
+        let client = match self {
+            Self::Rpc(client) => client,
+            Self::Sim(simulation, node) => {
+                let planned = plan.nodes[*node].hashrates.values().max();
+                simulation.set_hashrate(*node, times(planned.copied().unwrap_or_default()));
+                return Ok(());
+            }
+        };
+        for stream in plan.scenario.network.preset.streams() {
+            let hashrate = times(plan.nodes[node].hashrate_in(*stream));
+            let stream = Some(stream.to_string());
+            client.call(rpc::SetHashrate { stream, hashrate }).await?;
+        }
+        Ok(())
+    }
+
     /// Stops mining.
     pub async fn stop_mining(&self) -> Result<(), CallError> {
         match self {
@@ -144,6 +191,8 @@ impl From<ClientError> for CallError {
 pub struct Network {
     nodes: Vec<Access>,
     clock: Clock,
+    /// Nodes that are down or stand still on purpose: to ask them would take the time of a timeout.
+    absent: BTreeSet<usize>,
 }
 
 #[derive(Clone)]
@@ -159,7 +208,26 @@ impl Network {
             Some(Access::Sim(simulation, _)) => Clock::Virtual(simulation.clone()),
             _ => Clock::Real(Instant::now()),
         };
-        Self { nodes, clock }
+        Self {
+            nodes,
+            clock,
+            absent: BTreeSet::new(),
+        }
+    }
+
+    /// The way to a node.
+    pub fn access(&self, node: usize) -> &Access {
+        &self.nodes[node]
+    }
+
+    /// Names the nodes that are down or stand still on purpose.
+    pub fn set_absent(&mut self, absent: BTreeSet<usize>) {
+        self.absent = absent;
+    }
+
+    /// Whether a node is down or stands still on purpose.
+    pub fn is_absent(&self, node: usize) -> bool {
+        self.absent.contains(&node)
     }
 
     /// Time since the network was made, virtual in a simulation.
@@ -218,8 +286,16 @@ impl Network {
 
     /// What all nodes say of themselves.
     pub async fn states(&self) -> States {
-        self.each(|_, access| async move { access.state().await.ok() })
-            .await
+        self.each(|node, access| {
+            let absent = self.is_absent(node);
+            async move {
+                match absent {
+                    true => None,
+                    false => access.state().await.ok(),
+                }
+            }
+        })
+        .await
     }
 
     /// The id of the network, as the first node says it.

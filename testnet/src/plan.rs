@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use triskel::protocol::chain::id::NodeKey;
 use triskel::protocol::chain::key::KeyPair;
 use triskel::protocol::chain::transaction::UNITS_PER_COIN;
+use triskel::protocol::link::Conditions;
+use triskel::rpc::NodeConditions;
 
 use crate::scenario::{Edge, Expanded, NetworkSection, Node, Occurrence, Scenario, StreamName};
 
@@ -78,6 +81,26 @@ impl Plan {
     /// The directory of a node's configuration and log.
     pub fn node_directory(&self, node: usize) -> PathBuf {
         self.directory.join(&self.nodes[node].name)
+    }
+
+    /// The keys by which a node's peers know it, where the backend gives them to it.
+    pub fn node_keys(&self, node: usize) -> KeyPair {
+        KeyPair::from_seed(format!("{} node {node}", self.id).as_bytes())
+    }
+
+    /// What a node is told of its links, by receiver, and of its clock.
+    pub fn node_conditions(
+        &self,
+        links: &BTreeMap<usize, Conditions>,
+        clock_offset_ms: i64,
+    ) -> NodeConditions {
+        let key = |node: usize| NodeKey(self.node_keys(node).public().0);
+        let peers = links.iter().map(|(&node, link)| (key(node), *link));
+        NodeConditions {
+            default: Conditions::default(),
+            peers: peers.collect(),
+            clock_offset_ms,
+        }
     }
 
     /// The text of a node's configuration file.

@@ -184,7 +184,7 @@ async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Rep
         Outcome::Failed(failure) => Some(failure.to_string()),
         _ => None,
     };
-    let agreement = Agreement::of(&run.states);
+    let agreement = Agreement::among(&run.states, &run.engine.absent());
     // Where all agree and the verdict still fails, every node is a suspect.
     let suspects = match (&reason, agreement.differing()) {
         (None, _) => Vec::new(),

@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::backend::{Backend, BackendError};
+use crate::engine::Engine;
+use crate::engine::snapshot::Snapshot;
 use crate::journal::Journal;
 use crate::network::{CallError, Network};
 use crate::plan::Plan;
@@ -33,6 +35,8 @@ pub struct Run {
     pub journal: Journal,
     /// What the nodes said last.
     pub states: States,
+    /// What goes wrong, and what must hold meanwhile.
+    pub engine: Engine,
     /// What became of the transfers.
     pub transfers: Transfers,
     /// From the end of mining until all agreed, once they did.
@@ -76,6 +80,7 @@ impl Run {
         };
         Self {
             states: vec![None; plan.nodes.len()],
+            engine: Engine::new(&plan),
             network: Network::new(Vec::new()),
             plan,
             backend,
@@ -102,7 +107,7 @@ impl Run {
                 .stage("verify", async |run| check::verify(run, &load).await)
                 .await?
             {
-                return Ok(());
+                return self.engine.conclude();
             }
         }
         Err(Failure::Verdict(format!(
@@ -155,13 +160,18 @@ impl Run {
         }
         for node in 0..self.states.len() {
             if self.states[node].is_none()
+                && !self.network.is_absent(node)
                 && let Some(ended) = self.backend.ended(node).await
             {
                 let name = &self.plan.nodes[node].name;
                 return Err(Failure::Verdict(format!("{name} {ended}")));
             }
         }
-        Ok(())
+        let snapshot = Snapshot {
+            plan: &self.plan,
+            states: &self.states,
+        };
+        self.engine.look(self.network.now(), &snapshot)
     }
 
     fn check_deadline(&self, deadline: Duration, within: Span, text: &str) -> Result<(), Failure> {
@@ -172,10 +182,12 @@ impl Run {
         Err(Failure::Verdict(format!("after {seconds} s still {text}")))
     }
 
-    /// The first failure among the answers of all nodes, with the node's name.
+    /// The first failure among the answers of all nodes that are meant to run, with the node's name.
     fn demand(&self, order: &str, answers: &[Result<(), CallError>]) -> Result<(), Failure> {
-        for (node, answer) in self.plan.nodes.iter().zip(answers) {
-            if let Err(error) = answer {
+        for (index, (node, answer)) in self.plan.nodes.iter().zip(answers).enumerate() {
+            if let Err(error) = answer
+                && !self.network.is_absent(index)
+            {
                 let text = format!("{} does not {order}: {error}", node.name);
                 return Err(Failure::Verdict(text));
             }

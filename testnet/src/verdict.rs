@@ -1,6 +1,6 @@
 //! What nodes say of themselves, and whether they agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use triskel::protocol::chain::id::{BlockId, StateDigest};
@@ -19,6 +19,10 @@ pub struct NodeState {
     pub state_digest: StateDigest,
     /// Transactions applied since genesis.
     pub transactions: u64,
+    /// How many of its blocks are red.
+    pub red: u64,
+    /// Transactions that wait.
+    pub mempool: u64,
     /// Sessions that stand.
     pub peers: u32,
     /// Whether it mines.
@@ -37,6 +41,8 @@ impl From<&Status> for NodeState {
             parents: status.parents.clone(),
             state_digest: status.state_digest,
             transactions: status.transactions,
+            red: status.red,
+            mempool: status.mempool_transactions,
             peers: status.peers_inbound + status.peers_outbound,
             mining: status.mining,
             mined: status.mined.clone(),
@@ -96,6 +102,13 @@ impl Agreement {
         Self { groups, silent }
     }
 
+    /// As [`of`](Self::of), where it is no wonder that these do not answer.
+    pub fn among(states: &[Option<NodeState>], absent: &BTreeSet<usize>) -> Self {
+        let mut agreement = Self::of(states);
+        agreement.silent.retain(|node| !absent.contains(node));
+        agreement
+    }
+
     /// Whether all nodes answer and are at one place.
     pub fn holds(&self) -> bool {
         self.groups.len() == 1 && self.silent.is_empty()
@@ -133,6 +146,8 @@ pub(crate) mod tests {
             parents: vec![BlockId([tip; 32])],
             state_digest: StateDigest([digest; 32]),
             transactions: 7,
+            red: 0,
+            mempool: 0,
             peers: 2,
             mining: false,
             mined: BTreeMap::from([("A".to_owned(), 1), ("B".to_owned(), 20)]),

@@ -1,15 +1,18 @@
 //! Nodes as machines in one process, under virtual time: the same seed gives the same trace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use triskel::protocol::chain::id::{BlockId, TransactionId};
+use triskel::protocol::chain::ordering::Colour;
 use triskel::protocol::chain::params::{Allocation, Network};
 use triskel::protocol::chain::transaction::Transaction;
+use triskel::protocol::link::Conditions;
 use triskel::sim::{self, Violation, World, WorldConfig};
 
 use super::BackendError;
+use crate::engine::links::desired;
 use crate::network::{CallError, TransactionState};
 use crate::plan::{ENDOWMENT, Plan};
 use crate::verdict::NodeState;
@@ -50,8 +53,15 @@ impl Simulation {
         let seed = plan.scenario.seed.unwrap_or_default();
         let dials = plan.nodes.iter().enumerate();
         let edges = dials.flat_map(|(node, plan)| plan.dials.iter().map(move |&to| (node, to)));
+        let links = desired(plan.nodes.len(), &plan.edges, &[]);
+        let links = links.into_iter().enumerate();
+        let conditions = links.flat_map(|(from, links)| {
+            let by_receiver = links.into_iter();
+            by_receiver.map(move |(to, conditions)| ((from, to), conditions))
+        });
         let config = WorldConfig {
             edges: edges.collect(),
+            conditions: conditions.collect(),
             ..WorldConfig::new(seed, Arc::clone(&network), plan.nodes.len())
         };
         let mut world = World::new(config).map_err(|violation| failed(&violation))?;
@@ -62,6 +72,10 @@ impl Simulation {
             // All streams alike: a scenario with others is refused.
             let hashrate = planned.hashrates.values().max();
             world.set_hashrate(node, hashrate.copied().unwrap_or_default());
+            if planned.joins_later {
+                world.crash(node).map_err(|violation| failed(&violation))?;
+                world.wipe(node);
+            }
         }
         Ok(Self(Arc::new(Mutex::new(Inner {
             world,
@@ -108,6 +122,8 @@ impl Simulation {
             parents: status.tip.parents.clone(),
             state_digest: status.tip.accumulator.digest(),
             transactions: status.tip.transactions,
+            red: world.ordered_as(node, Colour::Red),
+            mempool: status.mempool as u64,
             peers: status.sessions as u32,
             mining: status.mining,
             mined: mined.collect::<BTreeMap<_, _>>(),
@@ -150,6 +166,40 @@ impl Simulation {
 
     pub(crate) fn mine(&self, node: usize, mining: bool) -> Result<(), CallError> {
         self.lock().attempt(|world| world.mine(node, mining))
+    }
+
+    /// See [`Access::set_conditions`](crate::network::Access::set_conditions). It does not matter whether the node runs.
+    pub(crate) fn set_conditions(
+        &self,
+        node: usize,
+        links: &BTreeMap<usize, Conditions>,
+        changed: &BTreeSet<usize>,
+        clock_offset_ms: i64,
+    ) -> Result<(), CallError> {
+        self.lock().attempt(|world| {
+            world.set_clock_offset(node, clock_offset_ms);
+            changed.iter().try_for_each(|&receiver| {
+                let conditions = links.get(&receiver).copied().unwrap_or_default();
+                world.set_conditions(node, receiver, conditions)
+            })
+        })
+    }
+
+    pub(crate) fn set_hashrate(&self, node: usize, hashrate: u64) {
+        self.lock().world.set_hashrate(node, hashrate);
+    }
+
+    /// Ends a node. What is not durable by then is lost, whether it was asked to end or killed.
+    pub(crate) fn end(&self, node: usize) -> Result<(), CallError> {
+        self.lock().attempt(|world| world.crash(node))
+    }
+
+    pub(crate) fn restart(&self, node: usize) -> Result<(), CallError> {
+        self.lock().attempt(|world| world.restart(node))
+    }
+
+    pub(crate) fn wipe(&self, node: usize) {
+        self.lock().world.wipe(node);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -42,6 +42,8 @@ pub enum Capability {
     AtEvent,
     /// Claims about how conditions hold over time.
     Check,
+    /// Conditions on a quantity that not every backend can tell.
+    Quantity(&'static str),
     /// Conditions on metrics.
     Metric,
     /// Conditions on logs.
@@ -69,6 +71,7 @@ impl fmt::Display for Capability {
             Self::AtBlock => "faults at a block",
             Self::AtEvent => "faults at an event",
             Self::Check => "checks",
+            Self::Quantity(name) => return write!(formatter, "conditions on {name}"),
             Self::Metric => "conditions on metrics",
             Self::Log => "conditions on logs",
             Self::Invariant(name) => return write!(formatter, "invariant {name}"),
@@ -197,6 +200,19 @@ impl List {
     fn add_condition(&mut self, condition: &Expression, key: &str) {
         use super::expression::Quantity;
 
+        // An unknown quantity would let a check hold that was never looked at.
+        for (name, quantity) in &Quantity::NAMED {
+            let is_rare = matches!(
+                quantity,
+                Quantity::StaleRate
+                    | Quantity::Reorganisation
+                    | Quantity::Memory
+                    | Quantity::Descriptors
+            );
+            if is_rare && condition.quantities().contains(&quantity) {
+                self.add(Capability::Quantity(name), key.to_owned());
+            }
+        }
         if condition.reads_logs() {
             self.add(Capability::Log, key.to_owned());
         }

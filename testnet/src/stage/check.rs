@@ -1,5 +1,7 @@
 //! Stops mining, and sees whether all nodes end on one tip with one state and every transfer in it.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::load::Load;
@@ -17,10 +19,16 @@ pub async fn converge(run: &mut Run) -> Result<(), Failure> {
     let stopped = run.network.now();
     run.journal.event("mining_stopped", json!({}));
     let within = run.plan.scenario.verdict.convergence_within;
-    run.until(within, judge).await?;
-    let convergence = run.network.now() - stopped;
+    let absent = run.engine.absent();
+    run.until(within, |states| judge(states, &absent)).await?;
+    let now = run.network.now();
+    let convergence = now - stopped;
     run.convergence = Some(convergence);
-    let details = json!({ "convergence_us": convergence.as_micros() as u64 });
+    let healed = run.engine.healed_at().unwrap_or(stopped);
+    let details = json!({
+        "convergence_us": convergence.as_micros() as u64,
+        "since_last_fault_us": (now - healed).as_micros() as u64,
+    });
     run.journal.event("converged", details);
     Ok(())
 }
@@ -45,20 +53,23 @@ pub async fn verify(run: &mut Run, load: &Load) -> Result<bool, Failure> {
             }
         })
         .await;
-    let everywhere = (0..load.ids.len()).filter(|&index| answers.iter().all(|node| node[index]));
+    let everywhere = (0..load.ids.len()).filter(|&index| {
+        let mut nodes = answers.iter().enumerate();
+        nodes.all(|(node, applied)| applied[index] || run.network.is_absent(node))
+    });
     run.transfers.applied = everywhere.count() as u64;
     run.ask().await?;
-    match judge(&run.states) {
+    match judge(&run.states, &run.engine.absent()) {
         Step::Done => Ok(run.transfers.applied == run.transfers.wanted),
         Step::Waiting(_) => Err(Failure::Verdict(format!(
             "the nodes agreed, and then not any more: {}",
-            Agreement::of(&run.states).summary()
+            Agreement::among(&run.states, &run.engine.absent()).summary()
         ))),
     }
 }
 
-fn judge(states: &[Option<NodeState>]) -> Step {
-    let agreement = Agreement::of(states);
+fn judge(states: &[Option<NodeState>], absent: &BTreeSet<usize>) -> Step {
+    let agreement = Agreement::among(states, absent);
     let mining = states.iter().flatten().filter(|state| state.mining).count();
     if agreement.holds() && mining == 0 {
         return Step::Done;
@@ -82,9 +93,12 @@ mod tests {
     #[test]
     fn a_node_that_still_mines_may_change_its_mind() {
         let mut states = [state(9, 1, 1), state(9, 1, 1)];
-        assert_eq!(judge(&states), Step::Done);
+        assert_eq!(judge(&states, &BTreeSet::new()), Step::Done);
         states[1].as_mut().unwrap().mining = true;
         let text = "waiting for 2 nodes to agree: all on one tip, 1 still mining";
-        assert_eq!(judge(&states), Step::Waiting(text.to_owned()));
+        assert_eq!(
+            judge(&states, &BTreeSet::new()),
+            Step::Waiting(text.to_owned())
+        );
     }
 }

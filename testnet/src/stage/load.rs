@@ -77,7 +77,13 @@ impl Load {
             return;
         }
         let batch = |node: usize| -> Vec<Signed> {
-            self.waiting[node].iter().take(BATCH).copied().collect()
+            // One that is down takes them when it is back.
+            let take = if run.network.is_absent(node) {
+                0
+            } else {
+                BATCH
+            };
+            self.waiting[node].iter().take(take).copied().collect()
         };
         let hand = |node, access| hand_in(access, batch(node));
         let answers = run.network.each(hand).await;

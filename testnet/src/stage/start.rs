@@ -1,5 +1,7 @@
 //! Starts all nodes, and waits until each answers and has a peer.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{Failure, Run, Step};
@@ -16,8 +18,10 @@ pub async fn start(run: &mut Run) -> Result<(), Failure> {
     for attempt in 1.. {
         run.progress.show(&format!("starting {count} nodes"));
         run.network = Network::new(run.backend.start(&run.plan).await?);
+        let absent = run.engine.absent();
+        run.network.set_absent(absent.clone());
         let within = run.plan.scenario.verdict.start_within;
-        match run.until(within, judge).await {
+        match run.until(within, |states| judge(states, &absent)).await {
             Ok(()) => break,
             Err(failure) => match port_in_use(run).await {
                 Some(node) if attempt < ATTEMPTS => {
@@ -48,10 +52,12 @@ async fn port_in_use(run: &mut Run) -> Option<usize> {
     None
 }
 
-fn judge(states: &[Option<NodeState>]) -> Step {
+/// Those that are to start later are not waited for.
+fn judge(states: &[Option<NodeState>], absent: &BTreeSet<usize>) -> Step {
     let nodes = states.len();
     let wanted_peers = u32::from(nodes > 1);
-    let silent: Vec<_> = (0..nodes).filter(|&node| states[node].is_none()).collect();
+    let is_silent = |&node: &usize| states[node].is_none() && !absent.contains(&node);
+    let silent: Vec<_> = (0..nodes).filter(is_silent).collect();
     let lonely = |&node: &usize| {
         states[node]
             .as_ref()

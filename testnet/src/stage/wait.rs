@@ -20,14 +20,19 @@ pub async fn until_blocks(run: &mut Run, load: &mut Load) -> Result<(), Failure>
     let (blocks, transfers) = (scenario.blocks, scenario.transfers);
     let within = scenario.verdict.blocks_within.unwrap_or(Span::MAX);
     let begin = run.network.now();
+    run.engine.begin(begin);
     let deadline = begin + within.as_duration();
     let end = begin + scenario.duration.unwrap_or_default().as_duration();
     loop {
         load.advance(run).await;
         run.ask().await?;
-        let mut text = match judge(&run.states, blocks, transfers) {
+        run.advance_faults().await?;
+        let mut text = match judge(&run.present(), blocks, transfers) {
             Step::Waiting(text) => text,
-            Step::Done if run.network.now() >= end => return Ok(()),
+            Step::Done if run.network.now() >= end => match run.finish_faults().await? {
+                None => return Ok(()),
+                Some(text) => text,
+            },
             Step::Done => {
                 let left = end.saturating_sub(run.network.now());
                 format!("mining for another {} s", left.as_secs() + 1)
