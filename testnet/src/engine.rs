@@ -191,7 +191,12 @@ impl Run {
         if self.engine.over.is_some() || !self.engine.schedule.is_over() {
             return;
         }
-        let blocks = self.states.iter().map(blocks_of).max().unwrap_or_default();
+        // Parts that were apart have more blocks together than any of them had: only what exceeds that is new. What a process mined
+        // before its last start it does not know any more.
+        let mined = |state: &crate::verdict::NodeState| state.mined.values().sum::<u64>();
+        let together = self.states.iter().flatten().map(mined).sum();
+        let longest = self.states.iter().map(blocks_of).max();
+        let blocks = longest.unwrap_or_default().max(together);
         let fresh = match self.plan.faults.is_empty() {
             true => 0,
             false => blocks + self.plan.scenario.verdict.fresh_blocks,
