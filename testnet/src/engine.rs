@@ -1,8 +1,9 @@
 //! What goes wrong in a run, and what must hold meanwhile.
 //!
-//! A [`schedule`](schedule::Schedule) says which faults are active; from all of them together follows what each node should be like:
-//! whether it runs, its clock, its hash rate, and what it does to what it sends ([`links`]). Whenever that differs from what was last
-//! brought about, it is brought about. So faults overlap freely, and a node that starts again is as the faults want it then.
+//! A [`schedule`](schedule::Schedule) says which faults are active. From all of them together follows what each node should be
+//! like: whether it runs, its clock, its hash rate, and what it does to what it sends ([`links`]). Whenever that differs from what
+//! was last brought about, it is brought about. So faults overlap freely, and a node that starts again is as the faults want it
+//! then.
 
 pub mod links;
 pub mod schedule;

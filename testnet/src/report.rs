@@ -116,7 +116,13 @@ impl Report {
                 text,
                 "verdict: {word}: {} on {tip}; {applied} of {wanted} transfers applied on every \
                  node; {seconds:.1} s",
-                counted(self.nodes.len(), "node"),
+                counted(
+                    self.agreement
+                        .groups
+                        .first()
+                        .map_or(0, |group| group.nodes.len()),
+                    "node"
+                ),
             );
             return text;
         }

@@ -67,7 +67,8 @@ impl Schedule {
         &self.faults[index].fault
     }
 
-    /// The next fault that begins or ends at a moment, if one does: ask until none does. What ends makes room before something begins.
+    /// The next fault that begins or ends at a moment, if one does: ask until none does. What ends does so before anything
+    /// begins.
     pub fn turn(&mut self, now: Duration, snapshot: &Snapshot<'_>) -> Option<Turn> {
         let ends = |entry: &Entry| matches!(entry.phase, Phase::Active { until: Some(until), .. } if until <= now);
         if let Some(index) = self.faults.iter().position(ends) {
@@ -185,5 +186,85 @@ impl Entry {
             | Act::Degrade { .. } => true,
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Plan, new_run_id};
+    use crate::scenario::Scenario;
+
+    fn plan(faults: &str) -> Plan {
+        let text = format!("name = 'test'\nnodes = 3\nfaults = [{faults}]");
+        let expanded = Scenario::parse(&text, "test", &[]).unwrap().expand();
+        Plan::new(
+            expanded.unwrap(),
+            new_run_id(),
+            std::path::Path::new("runs"),
+        )
+        .unwrap()
+    }
+
+    fn turns(schedule: &mut Schedule, plan: &Plan, at_ms: u64) -> Vec<Turn> {
+        let snapshot = Snapshot {
+            plan,
+            states: &[None, None, None],
+        };
+        let now = Duration::from_millis(at_ms);
+        std::iter::from_fn(|| schedule.turn(now, &snapshot)).collect()
+    }
+
+    #[test]
+    fn a_node_is_down_until_the_last_fault_that_wants_it_is_over() {
+        let plan = plan(
+            "{ when = '1s', what = 'kill', who = 'node-1', for = '4s' },
+             { when = '2s', what = 'stop', who = 'node-1', for = '1s' },
+             { when = '2s', what = 'restart', who = 'node-2' }",
+        );
+        let mut schedule = Schedule::new(&plan.faults);
+        let up = |schedule: &Schedule| schedule.wanted(0, &plan.nodes[0]).up;
+        assert_eq!(turns(&mut schedule, &plan, 999), []);
+        assert_eq!(turns(&mut schedule, &plan, 1_000), [Turn::Begins(0)]);
+        let both = [Turn::Begins(1), Turn::Begins(2), Turn::Ends(2)];
+        assert!(
+            turns(&mut schedule, &plan, 2_000)
+                .iter()
+                .all(|turn| both.contains(turn))
+        );
+        assert_eq!(turns(&mut schedule, &plan, 3_000), [Turn::Ends(1)]);
+        assert!(!up(&schedule) && !schedule.is_over());
+        assert_eq!(turns(&mut schedule, &plan, 5_000), [Turn::Ends(0)]);
+        assert!(up(&schedule) && schedule.is_over());
+    }
+
+    #[test]
+    fn what_says_no_end_heals_with_mining_but_who_ended_stays_down() {
+        let plan = plan(
+            "{ when = '1s', what = 'isolate', who = 'node-1' },
+             { when = '1s', what = 'kill', who = 'node-2' },
+             { when = '1s', what = { hashrate = 2.0 } },
+             { when = '1s', what = { clock-jump = '-1s' } }",
+        );
+        let mut schedule = Schedule::new(&plan.faults);
+        assert_eq!(turns(&mut schedule, &plan, 1_000).len(), 5);
+        assert!(schedule.unfinished().is_none() && !schedule.is_over());
+        let healed: Vec<_> = std::iter::from_fn(|| schedule.heal()).collect();
+        assert_eq!(healed, [Turn::Ends(0), Turn::Ends(2)]);
+        let wanted = schedule.wanted(1, &plan.nodes[1]);
+        assert!(schedule.is_over() && !wanted.up);
+        assert_eq!(
+            (wanted.clock_offset_ms, wanted.hashrate_factor),
+            (-1_000, 1.0)
+        );
+    }
+
+    #[test]
+    fn a_flapping_node_is_cut_off_half_of_the_time() {
+        let plan = plan("{ when = '1s', what = { flap = '2s' }, who = 'node-1', for = '10s' }");
+        let mut schedule = Schedule::new(&plan.faults);
+        turns(&mut schedule, &plan, 1_000);
+        let cut = |at_ms| !schedule.on_links(Duration::from_millis(at_ms)).is_empty();
+        assert!(cut(1_000) && cut(1_999) && !cut(2_000) && !cut(2_999) && cut(3_000));
     }
 }
