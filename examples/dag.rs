@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use triskel::node::dag;
 use triskel::protocol::chain::params::{Network, Params};
+use triskel::rpc::dag;
 use triskel::rpc::drawing;
 use triskel::sim::map::REGIONS;
 use triskel::sim::{World, WorldConfig, simulated};

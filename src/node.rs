@@ -19,7 +19,6 @@ pub mod coins;
 pub mod config;
 mod connection;
 pub mod control;
-pub mod dag;
 mod dial;
 mod driver;
 pub mod error;
@@ -103,19 +102,21 @@ impl Node {
 
         let (end, ended) = watch::channel(());
         let mut serving = JoinSet::new();
+        // The pages are served beside the control interface too: whoever commands a node may look at it.
+        let ready_peers = config.metrics.ready_peers;
+        let pages = || metrics::router(Arc::clone(&exported), control.clone(), ready_peers);
         let rpc = rpc.map(|(listener, address)| {
             announce::serving("JSON-RPC", address);
             serving.spawn(http::serve(
                 listener,
-                rpc::router(control.clone()),
+                rpc::router(control.clone()).merge(pages()),
                 changed(ended.clone()),
             ));
             address
         });
         let metrics = exporter.map(|(listener, address)| {
             announce::serving("metrics", address);
-            let router = metrics::router(exported, control.clone(), config.metrics.ready_peers);
-            serving.spawn(http::serve(listener, router, changed(ended.clone())));
+            serving.spawn(http::serve(listener, pages(), changed(ended.clone())));
             address
         });
         if let Some(interval) = config.statistics_interval(std::io::stdout().is_terminal()) {

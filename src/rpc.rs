@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod conditions;
+pub mod dag;
 pub mod drawing;
 
 use std::collections::BTreeMap;

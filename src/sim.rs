@@ -16,6 +16,7 @@ pub mod role;
 mod table;
 mod trace;
 mod transport;
+pub mod watch;
 pub mod world;
 
 use crate::protocol::chain::params::{Algorithm, Params};

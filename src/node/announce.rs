@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use crate::protocol::chain::block::Block;
+use crate::protocol::chain::id::NodeKey;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::io::{Direction, Event, Origin};
 use crate::rpc::NodeConditions;
@@ -14,6 +16,26 @@ use super::coins;
 
 /// The target of the one event that every change of the tip is.
 pub const TIP_TARGET: &str = "triskel::tip";
+
+/// The target of the lines from which the way of a block through the network is put together: for programs, at debug level.
+pub const HOP_TARGET: &str = "triskel::hop";
+
+/// Who this node is, for whoever puts the lines of several together.
+pub fn identity(key: &NodeKey) {
+    debug!(target: HOP_TARGET, key = %key, "this is node {key:.12}");
+}
+
+/// A block has arrived, and was checked by itself, which took so long. From whom, [`announce`] says once it is taken in.
+pub fn checked(block: &Block, duration: Duration) {
+    let check_us = duration.as_micros() as u64;
+    debug!(target: HOP_TARGET, block = %block.id(), check_us, "checked {:.12}", block.id());
+}
+
+/// A block was placed, which took so long. What others are to have of it is handed to their connections next.
+pub fn placed(block: &Block, duration: Duration) {
+    let apply_us = duration.as_micros() as u64;
+    debug!(target: HOP_TARGET, block = %block.id(), apply_us, "placed {:.12}", block.id());
+}
 
 /// The node accepts peers.
 pub fn listening(address: SocketAddr) {

@@ -17,6 +17,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use super::announce;
 use super::checked::Checked;
 use super::links::Links;
 use super::metrics::Metrics;
@@ -237,6 +238,9 @@ async fn checked(
     }
     if is_block {
         context.metrics.validated("check", begin.elapsed());
+    }
+    if let Ok(Received::NewBlock(block)) = &result {
+        announce::checked(block, begin.elapsed());
     }
     result
 }

@@ -19,7 +19,7 @@ use super::dial::{self, Arrival};
 use super::metrics::Metrics;
 use super::miner::Miner;
 use super::store::{FAILED, Store};
-use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::block::{Block, Stream};
 use crate::protocol::chain::id::TransactionId;
 use crate::protocol::chain::view::{Batch, Fault, Overlay, Record, Tip};
 use crate::protocol::endpoint::Endpoint;
@@ -28,6 +28,7 @@ use crate::protocol::machine::io::{
     Command, ConnId, Effect, Event, Input, Origin, Outbox, Reason, Request, Ticket,
 };
 use crate::protocol::mempool::AdmissionError;
+use crate::protocol::wire::message::Received;
 
 /// Facts that are taken in before the next look at the clock and at orders.
 const BURST: usize = 64;
@@ -163,6 +164,7 @@ impl Driver {
             self.outlets.remove(conn);
         }
         let is_block = has_blocks(&input);
+        let relayed = relayed(&input);
         let begin = Instant::now();
         let mut out = Outbox::default();
         let mut view = Overlay::new(&*self.store);
@@ -174,6 +176,9 @@ impl Driver {
         handled?;
         if is_block {
             self.metrics.validated("apply", begin.elapsed());
+        }
+        if let Some(block) = relayed {
+            announce::placed(&block, begin.elapsed());
         }
         self.perform(out);
         Ok(())
@@ -452,6 +457,19 @@ impl Driver {
 
 fn has_blocks(input: &Input) -> bool {
     matches!(input, Input::Message { message, .. } if message.has_blocks())
+}
+
+/// The block that a peer passes on, kept for the lines that trace it; `None` where nobody wants them.
+fn relayed(input: &Input) -> Option<Arc<Block>> {
+    match input {
+        Input::Message {
+            message: Received::NewBlock(block),
+            ..
+        } if tracing::enabled!(target: announce::HOP_TARGET, tracing::Level::DEBUG) => {
+            Some(Arc::clone(block))
+        }
+        _ => None,
+    }
 }
 
 async fn at(deadline: Option<Instant>) {

@@ -113,6 +113,7 @@ impl Parts<'_> {
         };
         tokio::spawn(dial::listen(peers, arrival_sender.clone()));
         announce::listening(listening);
+        announce::identity(&self.key);
         let miner_address = self.network.address(&self.miner);
         if self.config.mining.enabled {
             announce::mining_started(&miner_address);

@@ -308,6 +308,9 @@ impl World {
     }
 
     fn notice(&mut self, node: usize, event: &Happening) -> Result<(), Violation> {
+        if let Some(watch) = &mut self.watch {
+            watch.notice(self.now_us, node, event);
+        }
         if let Happening::BlockAccepted { block, origin, .. } = event
             && *origin == Origin::Mined
         {

@@ -14,6 +14,7 @@ use super::queue::{Moment, Queue};
 use super::role::Withholder;
 use super::table::Table;
 use super::trace::Trace;
+use super::watch::Watch;
 use crate::protocol::chain::block::{Block, Stream};
 use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::key::KeyPair;
@@ -212,6 +213,7 @@ pub struct World {
     pub(super) frames: Table<FrameKey, Remembered>,
     /// The time from one region to another, in microseconds.
     pub(super) delays_us: [[u64; REGIONS.len()]; REGIONS.len()],
+    pub(super) watch: Option<Watch>,
     pub(super) arrived: u64,
     pub(super) bytes: u64,
 }
@@ -240,6 +242,7 @@ impl World {
             blocks: Table::default(),
             frames: Table::default(),
             delays_us: from_fn(|from| from_fn(|to| 1_000 * map::delay_ms(from, to))),
+            watch: None,
             arrived: 0,
             bytes: 0,
             config,
@@ -311,11 +314,6 @@ impl World {
     /// The hash of everything that has happened, and how much that was.
     pub fn trace(&self) -> (String, u64) {
         (self.trace.digest(), self.trace.count())
-    }
-
-    /// Frames that arrived, and their bytes.
-    pub fn traffic(&self) -> (u64, u64) {
-        (self.arrived, self.bytes)
     }
 
     pub(super) fn time(&self, node: usize) -> Time {

@@ -236,6 +236,15 @@ pub async fn choose(
     }
 }
 
+/// What is calculated of mining as a whole.
+const STATISTICS: [&str; 5] = [
+    "interval_p_value",
+    "red_rate_error",
+    "stale_rate_error",
+    "reorganisation_depth",
+    "revenue_error",
+];
+
 /// A violation is kept by the simulation, and shown by everything that is asked afterwards.
 fn violated(result: Result<(), CallError>) -> Result<(), BackendError> {
     result.map_err(|error| BackendError(format!("backend sim: {error}")))
@@ -303,6 +312,8 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
         ],
         _ => Vec::new(),
     });
+    // They are functions of what every backend records.
+    capabilities.extend(STATISTICS.map(Capability::Statistic));
     capabilities
 }
 

@@ -29,8 +29,65 @@ pub enum Command {
     Validate(ValidateOptions),
     /// Shows what a scenario comes to: as TOML that can be run, as JSON, or as a picture of the graph
     Explain(ExplainOptions),
-    /// Prints the JSON Schema of scenarios, for editors
-    Schema,
+    /// Prints the JSON Schema of scenarios, for editors, or of results
+    Schema(SchemaOptions),
+    /// Writes report.html, junit.xml and summary.md of a run anew
+    Report(ReportOptions),
+    /// Shows how a block travelled: who had it from whom, when, and where the time went
+    Trace(TraceOptions),
+    /// Compares runs; fails where something has become worse, and not by chance
+    Compare(CompareOptions),
+    /// Marks the faults of a run in Grafana
+    Annotate(AnnotateOptions),
+}
+
+/// Which schema.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SchemaOptions {
+    /// That of result.json
+    #[arg(long)]
+    pub result: bool,
+}
+
+/// Which run.
+#[derive(Clone, Debug, Args)]
+pub struct ReportOptions {
+    /// The run's directory
+    pub run: PathBuf,
+}
+
+/// Which block of which run.
+#[derive(Clone, Debug, Args)]
+pub struct TraceOptions {
+    /// The run's directory
+    pub run: PathBuf,
+    /// The beginning of a block's id, or its number; the slowest block if absent
+    pub block: Option<String>,
+    /// Prints JSON instead of a tree
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which runs.
+#[derive(Clone, Debug, Args)]
+pub struct CompareOptions {
+    /// A run's directory, or one of many runs: what was before
+    pub before: PathBuf,
+    /// The same, of what is after; runs of one seed are compared with each other
+    pub after: PathBuf,
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which run, and where.
+#[derive(Clone, Debug, Args)]
+pub struct AnnotateOptions {
+    /// The run's directory
+    pub run: PathBuf,
+    /// Grafana, as http://127.0.0.1:3000; with a name and a password before the host if it asks for them
+    #[arg(long, value_name = "URL")]
+    pub grafana: String,
 }
 
 /// Which scenario, and what is different from its file. Later flags win.
@@ -129,6 +186,9 @@ pub struct RunOptions {
     /// Prints the result as JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Marks the faults in Grafana when the run is over, as `annotate` does
+    #[arg(long, value_name = "URL")]
+    pub grafana: Option<String>,
     /// Keeps the nodes' data after a verdict that holds, too
     #[arg(long)]
     pub keep: bool,

@@ -2,8 +2,11 @@
 
 use std::io::Write;
 
+use serde_json::json;
+
 use crate::backend;
-use crate::cli::{ExplainOptions, ScenarioOptions, ValidateOptions};
+use crate::cli::{ExplainOptions, ScenarioOptions, SchemaOptions, ValidateOptions};
+use crate::report;
 use crate::run::Exit;
 use crate::scenario::{self, Expanded, Loaded, ScenarioError};
 
@@ -40,9 +43,12 @@ pub fn explain(options: &ExplainOptions) -> Exit {
     })
 }
 
-/// Prints the JSON Schema of scenarios.
-pub fn schema() -> Exit {
-    print(&format!("{:#}\n", scenario::schema()))
+/// Prints the JSON Schema of scenarios, or of results.
+pub fn schema(options: SchemaOptions) -> Exit {
+    match options.result {
+        true => print(&format!("{:#}\n", json!(report::schema()))),
+        false => print(&format!("{:#}\n", scenario::schema())),
+    }
 }
 
 fn expand(options: &ScenarioOptions) -> Result<(Loaded, Expanded), ScenarioError> {

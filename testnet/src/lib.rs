@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod cli;
 pub mod engine;
+pub mod evidence;
 pub mod inspect;
 pub mod journal;
 pub mod network;

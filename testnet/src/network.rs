@@ -109,6 +109,36 @@ impl Access {
         }
     }
 
+    /// The block in which the node has applied a transaction, if it has.
+    pub async fn applied_in(&self, id: TransactionId) -> Option<BlockId> {
+        match self {
+            Self::Rpc(client) => {
+                let transaction = client.call(rpc::GetTransaction { id }).await.ok()?;
+                Some(transaction.applied?.block)
+            }
+            Self::Sim(simulation, node) => simulation.applied_in(*node, id),
+        }
+    }
+
+    /// The node's page of metrics; a simulated node has none.
+    pub async fn page(&self) -> Option<String> {
+        match self {
+            Self::Rpc(client) => {
+                let (status, page) = client.get("/metrics").await.ok()?;
+                (status == 200).then_some(page)
+            }
+            Self::Sim(..) => None,
+        }
+    }
+
+    /// The end of the node's order.
+    pub async fn dag(&self, last: u32) -> Option<rpc::Dag> {
+        match self {
+            Self::Rpc(client) => client.call(rpc::GetDag { last: Some(last) }).await.ok(),
+            Self::Sim(simulation, node) => simulation.dag(*node, last),
+        }
+    }
+
     /// Starts mining.
     pub async fn start_mining(&self) -> Result<(), CallError> {
         match self {
@@ -282,6 +312,30 @@ impl Network {
         let mut answers = tasks.join_all().await;
         answers.sort_by_key(|(node, _)| *node);
         answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// The simulation, where the nodes are simulated.
+    pub fn simulation(&self) -> Option<&Simulation> {
+        match &self.clock {
+            Clock::Real(_) => None,
+            Clock::Virtual(simulation) => Some(simulation),
+        }
+    }
+
+    /// The pages of metrics of all nodes.
+    pub async fn pages(&self) -> Vec<Option<String>> {
+        self.each(|_, access| async move { access.page().await })
+            .await
+    }
+
+    /// The end of a node's order.
+    pub async fn dag(&self, node: usize, last: u32) -> Option<rpc::Dag> {
+        self.nodes.get(node)?.dag(last).await
+    }
+
+    /// The block in which a node has applied a transaction, if it has.
+    pub async fn applied_in(&self, node: usize, id: TransactionId) -> Option<BlockId> {
+        self.nodes.get(node)?.applied_in(id).await
     }
 
     /// What all nodes say of themselves.

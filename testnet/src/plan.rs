@@ -132,7 +132,8 @@ impl Plan {
             },
             metrics: MetricsToml { enabled: false },
             log: LogToml {
-                level: "info",
+                // Blocks are traced from node to node by these lines.
+                level: "info,triskel::hop=debug",
                 format: "json",
             },
         };

@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize};
 use triskel::protocol::chain::transaction::UNITS_PER_COIN;
 
+use crate::evidence::figures::Figures;
+use crate::evidence::mining::Mining;
+use crate::evidence::recording::Judged;
 use crate::verdict::{Agreement, NodeState};
 
 /// The version of `result.json`. It rises when a key changes its meaning or goes.
 pub const RESULT_VERSION: u32 = 1;
 
 /// What a run found. `result.json` is this.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The version of this structure: [`RESULT_VERSION`].
     pub version: u32,
@@ -24,7 +28,7 @@ pub struct Report {
     /// What keys and topology were drawn from.
     pub seed: u64,
     /// What the nodes were.
-    pub backend: &'static str,
+    pub backend: String,
     /// Why they were that.
     pub backend_reason: String,
     /// Whether the verdict holds.
@@ -34,7 +38,7 @@ pub struct Report {
     /// From the end of mining on all nodes until all agreed.
     pub convergence_ms: Option<u64>,
     /// How long each stage took, in milliseconds.
-    pub stages_ms: Vec<(&'static str, u64)>,
+    pub stages_ms: Vec<(String, u64)>,
     /// The whole run, cleaning up left out, in milliseconds.
     pub elapsed_ms: u64,
     /// Transfers.
@@ -43,6 +47,15 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// Which nodes are where.
     pub agreement: Agreement,
+    /// Checks, invariants and statistics that were judged.
+    #[serde(default)]
+    pub checks: Vec<Judged>,
+    /// What the run comes to, in numbers.
+    #[serde(default)]
+    pub figures: Figures,
+    /// Mining against theory.
+    #[serde(default)]
+    pub mining: Mining,
     /// The hash of everything that happened, where the same seed gives the same.
     pub trace: Option<String>,
     /// The run's directory.
@@ -50,7 +63,7 @@ pub struct Report {
 }
 
 /// What became of the transfers.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Transfers {
     /// How many the scenario asks for.
     pub wanted: u64,
@@ -61,14 +74,14 @@ pub struct Transfers {
 }
 
 /// What a node said last.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NodeReport {
     /// Its name.
     pub name: String,
     /// What it said; absent if it did not answer.
     pub state: Option<NodeState>,
     /// Its last log lines, where it differs from the others.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
 }
 
@@ -89,6 +102,11 @@ impl Paint {
             false => text.to_owned(),
         }
     }
+}
+
+/// The JSON Schema of `result.json`.
+pub fn schema() -> Schema {
+    schema_for!(Report)
 }
 
 impl Report {
@@ -258,32 +276,39 @@ fn coins(units: u64) -> String {
     format!("{whole}.{short:0<2}")
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Align {
+/// On which side of a column its cells stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
     Left,
+    /// Numbers.
     Right,
 }
 
 /// Columns of text, each as wide as its widest cell.
-struct Table {
+#[derive(Clone, Debug)]
+pub struct Table {
     align: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(columns: &[(&str, Align)]) -> Self {
+    /// A table of these columns.
+    pub fn new(columns: &[(&str, Align)]) -> Self {
         Self {
             align: columns.iter().map(|(_, align)| *align).collect(),
             rows: vec![columns.iter().map(|(name, _)| (*name).to_owned()).collect()],
         }
     }
 
-    fn row(&mut self, cells: Vec<String>) {
+    /// Adds a row, of a cell a column.
+    pub fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.align.len(), "a row has a cell a column");
         self.rows.push(cells);
     }
 
-    fn text(&self) -> String {
+    /// The table, a line a row.
+    pub fn text(&self) -> String {
         let width = |column: usize| {
             let widths = self.rows.iter().map(|row| row[column].chars().count());
             widths.max().unwrap_or_default()
@@ -323,7 +348,7 @@ mod tests {
             run: "r".to_owned(),
             scenario: "baseline".to_owned(),
             seed: 1,
-            backend: "process",
+            backend: "process".to_owned(),
             backend_reason: String::new(),
             holds: agreement.holds(),
             reason: Some("2 different tips".to_owned()),
@@ -337,6 +362,9 @@ mod tests {
             },
             nodes: states.into_iter().enumerate().map(node).collect(),
             agreement,
+            checks: Vec::new(),
+            figures: Figures::new(),
+            mining: Mining::default(),
             trace: None,
             directory: "runs/r".to_owned(),
         }

@@ -6,6 +6,11 @@ use serde_json::json;
 
 use crate::backend::{self, Backend};
 use crate::cli::RunOptions;
+use crate::evidence::figures::Figures;
+use crate::evidence::mining::Mining;
+use crate::evidence::record::Files;
+use crate::evidence::recording::Recording;
+use crate::evidence::{commands, grafana, summary};
 use crate::journal::{self, Journal};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
@@ -74,10 +79,18 @@ pub async fn run(options: RunOptions) -> Exit {
     }
     let report = conclude(&mut run, reason, &outcome).await;
     print(&report, options.json);
+    if let Ok(text) = std::fs::read_to_string(run.plan.directory.join(Files::SUMMARY)) {
+        summary::publish(&text);
+    }
+    if let Some(url) = &options.grafana
+        && let Err(error) = mark(&run.plan.directory, url).await
+    {
+        eprintln!("testnet: {error}");
+    }
     // What a failing run left is wanted for the search after the cause.
     stage::stop::stop(&mut run, options.keep || !report.holds).await;
     match outcome {
-        Outcome::Holds => Exit::Holds,
+        Outcome::Holds if report.holds => Exit::Holds,
         Outcome::Failed(Failure::Environment(_)) => Exit::Environment,
         _ => Exit::Fails,
     }
@@ -104,7 +117,7 @@ pub async fn execute(
         );
     }
     let plan = Plan::new(expanded, plan::new_run_id(), runs)?;
-    let journal = Journal::create(&plan)?;
+    let journal = Journal::create(&plan, backend.name(), "as asked")?;
     let mut run = Run::new(plan, backend, Progress::new(), journal);
     let outcome = outcome(&mut run).await;
     run.progress.clear();
@@ -121,11 +134,47 @@ async fn outcome(run: &mut Run) -> Outcome {
 }
 
 async fn conclude(run: &mut Run, reason: String, outcome: &Outcome) -> Report {
-    let report = report(run, reason, outcome).await;
+    stage::observe::conclude(run).await;
+    let mut report = report(run, reason, outcome).await;
+    if let Ok(recording) = Recording::read(&run.plan.directory) {
+        judge(run, &recording, &mut report);
+    }
     if let Err(error) = journal::write_result(&run.plan.directory, &report) {
         eprintln!("testnet: result.json: {error}");
     }
+    show(&run.plan.directory);
     report
+}
+
+/// Adds what only the whole recording tells: figures, and mining against theory, which the verdict's terms may judge.
+fn judge(run: &mut Run, recording: &Recording, report: &mut Report) {
+    report.figures = recording.figures();
+    report.mining = recording.mining(&run.states);
+    report.checks = recording.checks();
+    // A run that failed before says nothing of mining as a whole.
+    if !report.holds {
+        return;
+    }
+    let judged = report.mining.judge(&run.plan.scenario.verdict.statistics);
+    for judged in judged {
+        run.journal
+            .check(&judged.name, judged.holds, &judged.reason);
+        if !judged.holds && report.holds {
+            report.holds = false;
+            report.reason = Some(format!("{}: {}", judged.name, judged.reason));
+        }
+        report.checks.push(judged);
+    }
+}
+
+/// Writes what people and their tools read. It is the recording, looked at again, so that a later look shows the same.
+fn show(directory: &Path) {
+    let written = Recording::read(directory)
+        .map_err(anyhow::Error::from)
+        .and_then(|recording| Ok(commands::write(&recording)?));
+    if let Err(error) = written {
+        eprintln!("testnet: report: {error}");
+    }
 }
 
 fn load(options: &RunOptions) -> Result<(Loaded, Expanded), ScenarioError> {
@@ -163,7 +212,7 @@ async fn prepare(
         false => println!("{first}\n{second}\n"),
     }
     let directory = plan.directory.display().to_string();
-    let mut journal = Journal::create(&plan)
+    let mut journal = Journal::create(&plan, backend.name(), &reason)
         .map_err(|error| anyhow::anyhow!("testnet: run directory {directory}: {error}"))?;
     let details = json!({ "run": plan.id, "backend": backend.name(), "reason": reason });
     journal.event("run_started", details);
@@ -208,19 +257,32 @@ async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Rep
         run: run.plan.id.clone(),
         scenario: run.plan.scenario.name.clone(),
         seed: run.plan.scenario.seed.unwrap_or_default(),
-        backend: run.backend.name(),
+        backend: run.backend.name().to_owned(),
         backend_reason,
         holds: reason.is_none(),
         reason,
         convergence_ms: run.convergence.map(|time| time.as_millis() as u64),
-        stages_ms: run.stages_ms.clone(),
+        stages_ms: run
+            .stages_ms
+            .iter()
+            .map(|(stage, took_ms)| ((*stage).to_owned(), *took_ms))
+            .collect(),
         elapsed_ms: run.journal.elapsed_ms(),
         transfers: run.transfers,
         nodes,
         agreement,
+        checks: Vec::new(),
+        figures: Figures::new(),
+        mining: Mining::default(),
         trace: run.network.trace(),
         directory: run.plan.directory.display().to_string(),
     }
+}
+
+/// Marks the faults in Grafana. That it cannot be reached says nothing of the network under test.
+async fn mark(directory: &Path, url: &str) -> Result<(), anyhow::Error> {
+    grafana::annotate(&Recording::read(directory)?, url).await?;
+    Ok(())
 }
 
 fn print(report: &Report, json: bool) {

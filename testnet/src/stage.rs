@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod load;
+pub mod observe;
 pub mod start;
 pub mod stop;
 pub mod wait;
@@ -155,6 +156,7 @@ impl Run {
     /// Asks all nodes once.
     async fn ask(&mut self) -> Result<(), Failure> {
         self.states = self.network.states().await;
+        observe::observe(self).await;
         if let Some(violation) = self.network.violation() {
             return Err(Failure::Verdict(violation));
         }

@@ -2,26 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use triskel::protocol::chain::id::{BlockId, StateDigest};
 use triskel::rpc::Status;
 
 /// What a node says of itself, as far as a verdict needs it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeState {
     /// The number of its tip: blocks in its order since genesis.
     pub blocks: u64,
+    /// Of these, red.
+    #[serde(default)]
+    pub red: u64,
     /// The youngest block of its selected chain.
+    #[schemars(with = "String")]
     pub tip: BlockId,
     /// What its next block names as parents: all that is ordered is in their past, so where they are equal the orders are.
+    #[schemars(with = "Vec<String>")]
     pub parents: Vec<BlockId>,
     /// The digest of all accounts.
+    #[schemars(with = "String")]
     pub state_digest: StateDigest,
     /// Transactions applied since genesis.
     pub transactions: u64,
-    /// How many of its blocks are red.
-    pub red: u64,
     /// Transactions that wait.
+    #[serde(default)]
     pub mempool: u64,
     /// Sessions that stand.
     pub peers: u32,
@@ -37,11 +43,11 @@ impl From<&Status> for NodeState {
     fn from(status: &Status) -> Self {
         Self {
             blocks: status.blocks,
+            red: status.red,
             tip: status.tip.id,
             parents: status.parents.clone(),
             state_digest: status.state_digest,
             transactions: status.transactions,
-            red: status.red,
             mempool: status.mempool_transactions,
             peers: status.peers_inbound + status.peers_outbound,
             mining: status.mining,
@@ -55,20 +61,22 @@ impl From<&Status> for NodeState {
 pub type States = Vec<Option<NodeState>>;
 
 /// The nodes that are at one place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
     /// Their tip's number.
     pub blocks: u64,
     /// Their tip.
+    #[schemars(with = "String")]
     pub tip: BlockId,
     /// Their state.
+    #[schemars(with = "String")]
     pub state_digest: StateDigest,
     /// The nodes, as indices, ascending.
     pub nodes: Vec<usize>,
 }
 
 /// Which nodes are where.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Agreement {
     /// The places, the one with most nodes first.
     pub groups: Vec<Group>,
@@ -142,11 +150,11 @@ pub(crate) mod tests {
     pub(crate) fn state(blocks: u64, tip: u8, digest: u8) -> Option<NodeState> {
         Some(NodeState {
             blocks,
+            red: 0,
             tip: BlockId([tip; 32]),
             parents: vec![BlockId([tip; 32])],
             state_digest: StateDigest([digest; 32]),
             transactions: 7,
-            red: 0,
             mempool: 0,
             peers: 2,
             mining: false,

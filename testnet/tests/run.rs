@@ -54,6 +54,7 @@ fn testnet(node: Option<&Path>, script: &str, arguments: &[&str]) -> Run {
     command
         .current_dir(directory.path())
         .env_remove("TRISKEL_NODE")
+        .env_remove("GITHUB_STEP_SUMMARY")
         .env("TRISKEL_SCRIPT", script);
     if let Some(node) = node {
         command.arg("--node").arg(node);

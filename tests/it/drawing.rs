@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use triskel::node::dag;
 use triskel::protocol::chain::id::BlockId;
 use triskel::protocol::chain::params::{Network, Params};
 use triskel::protocol::machine::io::Command;
+use triskel::rpc::dag;
 use triskel::rpc::{Dag, DagBlock, DagColour, drawing};
 use triskel::sim::map::REGIONS;
 use triskel::sim::{World, WorldConfig, simulated};

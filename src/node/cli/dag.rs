@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 
 use crate::node::config::NodeConfig;
-use crate::node::dag::MAX_DAG_BLOCKS;
 use crate::rpc::client::Client;
+use crate::rpc::dag::MAX_DAG_BLOCKS;
 use crate::rpc::{Dag, GetDag, drawing};
 
 use super::ask::{AskError, call, rpc_address, within};

@@ -8,13 +8,13 @@ use tokio::sync::oneshot;
 
 use super::Refusal;
 use crate::node::control::{Control, Order, Session};
-use crate::node::dag::{self, MAX_DAG_BLOCKS};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction};
 use crate::protocol::chain::view::{Fault, Location, Record, View};
 use crate::protocol::machine::io::{Command, Direction};
+use crate::rpc::dag::{self, MAX_DAG_BLOCKS};
 use crate::rpc::{self, Method, code};
 
 /// Headers of one answer.

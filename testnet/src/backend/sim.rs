@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use triskel::protocol::chain::id::{BlockId, TransactionId};
-use triskel::protocol::chain::ordering::Colour;
 use triskel::protocol::chain::params::{Allocation, Network};
 use triskel::protocol::chain::transaction::Transaction;
 use triskel::protocol::link::Conditions;
+use triskel::rpc::{self, dag};
+use triskel::sim::watch::Seen;
 use triskel::sim::{self, Violation, World, WorldConfig};
 
 use super::BackendError;
@@ -19,6 +20,9 @@ use crate::verdict::NodeState;
 
 /// How long, in virtual milliseconds, a node may take to write a transaction and answer.
 const ANSWER_LIMIT_MS: u64 = 5_000;
+
+/// Nodes up to which every block is watched on its way; of more, so many times fewer blocks.
+const WATCHED_WHOLE: u64 = 100;
 
 /// A simulated network. Clones are the same network.
 #[derive(Clone)]
@@ -77,6 +81,8 @@ impl Simulation {
                 world.wipe(node);
             }
         }
+        // Of a thousand nodes each tenth block is enough to see how blocks travel.
+        world.watch(plan.nodes.len() as u64 / WATCHED_WHOLE);
         Ok(Self(Arc::new(Mutex::new(Inner {
             world,
             network,
@@ -121,14 +127,36 @@ impl Simulation {
             tip: status.tip.id,
             parents: status.tip.parents.clone(),
             state_digest: status.tip.accumulator.digest(),
+            red: status.tip.red(),
             transactions: status.tip.transactions,
-            red: world.ordered_as(node, Colour::Red),
             mempool: status.mempool as u64,
             peers: status.sessions as u32,
             mining: status.mining,
             mined: mined.collect::<BTreeMap<_, _>>(),
             balance: world.account(node, &status.miner).balance,
         })
+    }
+
+    /// What has been seen of blocks on their way since the last time.
+    pub(crate) fn seen(&self) -> Seen {
+        self.lock().world.seen()
+    }
+
+    /// Frames that arrived, and their bytes.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        self.lock().world.traffic()
+    }
+
+    /// The end of a node's order.
+    pub(crate) fn dag(&self, node: usize, last: u32) -> Option<rpc::Dag> {
+        let inner = self.lock();
+        dag::last(inner.world.store(node), &inner.network, last).ok()
+    }
+
+    /// The block in which a node has applied a transaction, if it has.
+    pub(crate) fn applied_in(&self, node: usize, id: TransactionId) -> Option<BlockId> {
+        let location = self.lock().world.transaction(node, &id);
+        location.map(|location| location.block)
     }
 
     pub(crate) fn network_id(&self) -> BlockId {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::load::Load;
+use super::observe::located;
 use super::{Failure, Run, Step};
 use crate::network::TransactionState;
 use crate::verdict::{Agreement, NodeState};
@@ -58,6 +59,7 @@ pub async fn verify(run: &mut Run, load: &Load) -> Result<bool, Failure> {
         nodes.all(|(node, applied)| applied[index] || run.network.is_absent(node))
     });
     run.transfers.applied = everywhere.count() as u64;
+    located(run, load).await;
     run.ask().await?;
     match judge(&run.states, &run.engine.absent()) {
         Step::Done => Ok(run.transfers.applied == run.transfers.wanted),

@@ -1,11 +1,13 @@
 //! Hands signed transfers to the nodes, in turn.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use triskel::protocol::chain::id::TransactionId;
 use triskel::protocol::chain::transaction::{TRANSACTION_BYTES, Transfer};
 
 use super::{Failure, Run};
+use crate::journal::Clock;
 use crate::network::{Access, CallError, TransactionState};
 
 /// How many transfers one node is handed between two looks at the network.
@@ -34,7 +36,8 @@ struct Signed {
 
 /// What became of a batch.
 struct Handed {
-    accepted: usize,
+    /// Those that were taken, with the time at which they were handed in.
+    accepted: Vec<(TransactionId, Duration)>,
     complaint: Option<String>,
 }
 
@@ -85,11 +88,16 @@ impl Load {
             };
             self.waiting[node].iter().take(take).copied().collect()
         };
-        let hand = |node, access| hand_in(access, batch(node));
+        let clock = run.journal.clock();
+        let hand = |node, access| hand_in(access, batch(node), clock.clone());
         let answers = run.network.each(hand).await;
-        for (waiting, handed) in self.waiting.iter_mut().zip(answers) {
-            waiting.drain(..handed.accepted);
-            run.transfers.submitted += handed.accepted as u64;
+        for (node, (waiting, handed)) in self.waiting.iter_mut().zip(answers).enumerate() {
+            waiting.drain(..handed.accepted.len());
+            run.transfers.submitted += handed.accepted.len() as u64;
+            for (id, sent) in handed.accepted {
+                // Each waits for the answer to the one before: it is due when it is sent.
+                run.journal.submitted(&id, node, sent, sent);
+            }
             if handed.complaint.is_some() {
                 self.complaint = handed.complaint;
             }
@@ -108,19 +116,20 @@ impl Load {
 }
 
 /// In the order of their nonces, up to the first that is not taken.
-async fn hand_in(access: Access, batch: Vec<Signed>) -> Handed {
+async fn hand_in(access: Access, batch: Vec<Signed>, clock: Clock) -> Handed {
     let mut handed = Handed {
-        accepted: 0,
+        accepted: Vec::new(),
         complaint: None,
     };
     for transfer in batch {
+        let sent = clock.now();
         if let Err(error) = access.submit(&transfer.bytes).await
             && !was_taken_before(&access, transfer.id).await
         {
             handed.complaint = Some(complaint(error));
             break;
         }
-        handed.accepted += 1;
+        handed.accepted.push((transfer.id, sent));
     }
     handed
 }

@@ -20,6 +20,7 @@ pub async fn start(run: &mut Run) -> Result<(), Failure> {
         run.network = Network::new(run.backend.start(&run.plan).await?);
         let absent = run.engine.absent();
         run.network.set_absent(absent.clone());
+        run.journal.follow(&run.network);
         let within = run.plan.scenario.verdict.start_within;
         match run.until(within, |states| judge(states, &absent)).await {
             Ok(()) => break,

@@ -1,0 +1,109 @@
+//! What a watcher is told of blocks on their way. Nobody watches unless asked to, and the trace does not know of it.
+
+use std::collections::BTreeMap;
+
+use super::world::World;
+use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::id::{BlockId, NodeKey};
+use crate::protocol::machine::io::{Event, Origin};
+
+/// A node has taken a block in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Virtual time since the start, in microseconds.
+    pub at_us: u64,
+    /// The node.
+    pub node: usize,
+    /// The block.
+    pub block: BlockId,
+    /// Its stream.
+    pub stream: Stream,
+    /// Its position in the node's order.
+    pub number: u64,
+    /// The node that passed it on; `None` where this one mined it.
+    pub from: Option<usize>,
+    /// Whether it was asked for to catch up.
+    pub synced: bool,
+}
+
+/// What has been seen since it was last taken.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Blocks taken in, by time.
+    pub arrivals: Vec<Arrival>,
+    /// Changes of the order that took blocks back: time in microseconds, node, how many.
+    pub undone: Vec<(u64, usize, usize)>,
+}
+
+/// Watches.
+#[derive(Debug)]
+pub(super) struct Watch {
+    nodes: BTreeMap<NodeKey, usize>,
+    /// Of so many blocks that are passed on, one is looked at; of those that are mined, all are.
+    one_in: u64,
+    seen: Seen,
+}
+
+impl Watch {
+    pub(super) fn notice(&mut self, at_us: u64, node: usize, event: &Event) {
+        match event {
+            Event::BlockAccepted {
+                block,
+                number,
+                origin,
+                ..
+            } => {
+                let id = block.id();
+                let (from, synced) = match origin {
+                    Origin::Mined => (None, false),
+                    Origin::Relayed(key) => (self.nodes.get(key).copied(), false),
+                    Origin::Synced(key) => (self.nodes.get(key).copied(), true),
+                };
+                // By the last digits: the first are alike where blocks are hard to find.
+                let [.., high, low] = id.0;
+                let is_wanted = u64::from(u16::from_be_bytes([high, low])) % self.one_in == 0;
+                if is_wanted || *origin == Origin::Mined {
+                    self.seen.arrivals.push(Arrival {
+                        at_us,
+                        node,
+                        block: id,
+                        stream: block.header().stream,
+                        number: *number,
+                        from,
+                        synced,
+                    });
+                }
+            }
+            Event::TipChanged { undone, .. } if *undone > 0 => {
+                self.seen.undone.push((at_us, node, *undone));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl World {
+    /// Keeps what [`World::seen`] hands out, from now on. Of `one_in` blocks that are passed on one is kept, which is the same on
+    /// all nodes; of those that are mined, all are.
+    pub fn watch(&mut self, one_in: u64) {
+        let keys = self.members.iter().enumerate();
+        self.watch = Some(Watch {
+            nodes: keys
+                .map(|(node, member)| (member.config.key, node))
+                .collect(),
+            one_in: one_in.max(1),
+            seen: Seen::default(),
+        });
+    }
+
+    /// Hands out what was seen since the last time; nothing if nobody watches.
+    pub fn seen(&mut self) -> Seen {
+        let watch = self.watch.as_mut();
+        watch.map_or_else(Seen::default, |watch| std::mem::take(&mut watch.seen))
+    }
+
+    /// Frames that arrived, and their bytes.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.arrived, self.bytes)
+    }
+}
