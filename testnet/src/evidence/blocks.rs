@@ -64,7 +64,8 @@ impl Trace {
         self.hops.first().map_or(0, |hop| hop.at_us)
     }
 
-    /// How long it took to reach each node that it was passed on to, in microseconds, ascending. Whoever caught up later counts not.
+    /// How long it took to reach each node that it was passed on to, in microseconds, ascending. Whoever caught up later counts
+    /// not.
     pub fn delays_us(&self) -> Vec<u64> {
         let born_us = self.born_us();
         let relayed = self.hops.iter().filter(|hop| hop.origin == "relayed");

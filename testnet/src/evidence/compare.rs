@@ -1,7 +1,9 @@
 //! Two sets of runs, compared: what has changed, by how much, and whether that is more than chance.
 //!
-//! One run says little of another, whatever the tests within a run: so runs are what is counted. Those of one seed are compared with
-//! each other. What is shown is the mean difference with its interval of confidence; what fails a comparison is a figure that is worse
+//! One run says little of another, whatever the tests within a run: so runs are what is counted. Those of one seed are compared
+//! with
+//! each other. What is shown is the mean difference with its interval of confidence; what fails a comparison is a figure that is
+//! worse
 //! by a permutation test, corrected for there being many figures.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -323,13 +325,15 @@ impl Comparison {
             (true, _) => "verdict: worse\n",
             (false, true) => "verdict: nothing is worse but by chance\n",
             (false, false) => {
-                "verdict: so few runs can show nothing: compare at least ten of each, of the same seeds\n"
+                "verdict: so few runs can show nothing: compare at least ten of each, \
+                 of the same seeds\n"
             }
         });
         text
     }
 
-    /// Whether so many runs could show that anything is worse at all: with fewer than ten pairs, even ten out of ten is no proof among
+    /// Whether so many runs could show that anything is worse at all: with fewer than ten pairs, even ten out of ten is no proof
+    /// among
     /// so many figures.
     fn can_tell(&self) -> bool {
         let least = if self.paired { 10 } else { 6 };

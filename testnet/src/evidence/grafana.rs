@@ -1,7 +1,9 @@
-//! Faults as annotations in Grafana, through its HTTP API: what went wrong is shaded on every dashboard that shows annotations with the
+//! Faults as annotations in Grafana, through its HTTP API: what went wrong is shaded on every dashboard that shows annotations
+//! with the
 //! tag `triskel`.
 //!
-//! One POST to `/api/annotations` for each fault, and one for the run as a whole. A run of virtual time has no place on a clock, and is
+//! One POST to `/api/annotations` for each fault, and one for the run as a whole. A run of virtual time has no place on a clock,
+//! and is
 //! refused.
 
 use std::time::Duration;

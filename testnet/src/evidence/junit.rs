@@ -1,4 +1,5 @@
-//! `junit.xml`: one suite, a case for each stage, check and invariant, and one for the verdict. Of the dialects of this format it has
+//! `junit.xml`: one suite, a case for each stage, check and invariant, and one for the verdict. Of the dialects of this format it
+//! has
 //! what all readers know (the schema of Jenkins' xunit plugin, `jenkins-junit.xsd`).
 
 use std::collections::BTreeMap;

@@ -69,9 +69,11 @@ pub fn deviation(numbers: &[f64]) -> f64 {
     (squares / (numbers.len() - 1) as f64).sqrt()
 }
 
-/// Each interval as a probability, given those before it: evenly distributed and independent if, and only if, intervals are exponential.
+/// Each interval as a probability, given those before it: evenly distributed and independent if, and only if, intervals are
+/// exponential.
 ///
-/// The mean is not known and drifts, for difficulty follows the hash rate; so intervals are taken some at a time, as many as `window`,
+/// The mean is not known and drifts, for difficulty follows the hash rate; so intervals are taken some at a time, as many as
+/// `window`,
 /// and of these each is compared with those before it. If all are exponential with one mean, and `s` is the sum of the `m` before,
 /// `P(X > x) = (1 + x / s)^-m`, whatever the mean; and as such ratios are independent of each other (Renyi, 1953), so are these.
 pub fn exponential_probabilities(intervals: &[f64], window: usize) -> Vec<f64> {
@@ -88,7 +90,8 @@ pub fn exponential_probabilities(intervals: &[f64], window: usize) -> Vec<f64> {
     probabilities
 }
 
-/// Whether numbers from 0 to 1 pass for evenly distributed: the greatest distance, and its p-value (Kolmogorov and Smirnov, with the
+/// Whether numbers from 0 to 1 pass for evenly distributed: the greatest distance, and its p-value (Kolmogorov and Smirnov, with
+/// the
 /// correction of Stephens, 1970, for samples that are not large).
 pub fn kolmogorov(mut numbers: Vec<f64>) -> Option<(f64, f64)> {
     if numbers.is_empty() {
@@ -214,7 +217,8 @@ pub fn group_test(left: &[f64], right: &[f64], seed: u64) -> f64 {
     extreme as f64 / RESAMPLES as f64
 }
 
-/// p-values of tests that are looked at together, each as large as it must be for the chance of one false alarm in all to be what it
+/// p-values of tests that are looked at together, each as large as it must be for the chance of one false alarm in all to be what
+/// it
 /// says (Holm, 1979). In the order of the tests.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
