@@ -207,26 +207,19 @@ impl Run {
             blocks: fresh,
         });
         if !self.plan.faults.is_empty() {
-            let at_ms = self.since_mining().as_millis() as u64;
-            let details = json!({ "at_ms": at_ms, "blocks_awaited": fresh });
+            let details = json!({ "blocks_awaited": fresh });
             self.journal.event("faults_over", details);
         }
     }
 
     fn announce(&mut self, turn: Turn) {
-        let (name, index) = match turn {
-            Turn::Begins(index) => ("fault_began", index),
-            Turn::Ends(index) => ("fault_ended", index),
-        };
-        let fault = self.engine.schedule.fault(index);
-        let who = fault.nodes.iter().map(|&node| &self.plan.nodes[node].name);
-        let details = json!({
-            "at_ms": self.since_mining().as_millis() as u64,
-            "fault": index,
-            "what": fault.act,
-            "who": who.collect::<Vec<_>>(),
-        });
-        self.journal.event(name, details);
+        match turn {
+            Turn::Begins(index) => {
+                let fault = self.engine.schedule.fault(index);
+                self.journal.fault_began(index, fault, &fault.nodes);
+            }
+            Turn::Ends(index) => self.journal.fault_ended(index),
+        }
     }
 
     /// Brings all nodes to what the active faults want of them.

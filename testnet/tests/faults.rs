@@ -79,9 +79,10 @@ async fn two_parts_mine_apart_and_agree_again_the_same_way_each_time() {
         events(&report, "fault_ended"),
     );
     assert_eq!((began.len(), ended.len()), (1, 1));
-    let (began_ms, ended_ms) = (began[0]["at_ms"].as_u64(), ended[0]["at_ms"].as_u64());
-    assert!((1_000..1_100).contains(&began_ms.unwrap()));
-    assert!((4_000..4_100).contains(&ended_ms.unwrap()));
+    let at_ms = |event: &Value| event["at_ms"].as_u64().unwrap();
+    let mining_ms = at_ms(&events(&report, "mining_started")[0]);
+    assert!((1_000..1_100).contains(&(at_ms(&began[0]) - mining_ms)));
+    assert!((4_000..4_100).contains(&(at_ms(&ended[0]) - mining_ms)));
     let again = execute(PARTITION, Backend::Sim, runs.path()).await;
     assert!(report.trace.is_some());
     assert_eq!(report.trace, again.trace);
