@@ -51,7 +51,7 @@ pub struct WorldConfig {
     pub edges: Vec<(usize, usize)>,
     /// The time that a frame takes, in microseconds: at least, at most.
     pub latency_us: (u64, u64),
-    /// The region of each node: frames take what [`map`](super::map) says beside that. Empty for a network on one site.
+    /// The region of each node: frames take what [`map`] says beside that. Empty for a network on one site.
     pub regions: Vec<usize>,
     /// What is done beside that to all that one node sends another. It can be changed: see [`World::set_conditions`].
     pub conditions: BTreeMap<(usize, usize), Conditions>,
