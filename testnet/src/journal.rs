@@ -1,7 +1,7 @@
 //! The evidence that a run leaves as it goes: what a run writes, [`crate::evidence`] reads.
 //!
-//! Every file is appended to, a line of JSON at a time, so that a run that is cut short leaves all that it saw. Times are counted from
-//! the run's start, by virtual time in a simulation.
+//! Every file is appended to, a line of JSON at a time, so that a run that is cut short leaves all that it saw. Times are
+//! counted from the run's start, by virtual time in a simulation.
 
 use std::fs::File;
 use std::io::Write;
@@ -50,8 +50,8 @@ impl Clock {
     }
 }
 
-/// Writes down what happens. A disk that is full must not hide the verdict: what cannot be written is left out, and the result, which
-/// is written last, says if it cannot be.
+/// Writes down what happens. A disk that is full must not hide the verdict: what cannot be written is left out, and the result,
+/// which is written last, says if it cannot be.
 pub struct Journal {
     directory: PathBuf,
     started: Instant,
