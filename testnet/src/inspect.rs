@@ -63,7 +63,7 @@ fn refuse(error: &ScenarioError) -> Exit {
 }
 
 /// Who closes the other end of a pipe has seen enough.
-fn print(text: &str) -> Exit {
+pub(crate) fn print(text: &str) -> Exit {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             eprintln!("testnet: {error}");

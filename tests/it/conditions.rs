@@ -13,6 +13,7 @@ use triskel::protocol::link::{Conditions, Cut};
 use triskel::rpc::client::{Client, ClientError};
 use triskel::rpc::{self, NodeConditions, SetConditions};
 
+use super::link::{cut, delay};
 use super::node::{Member, PATIENCE};
 
 /// Nodes of a network of its own: a port that one test gives back may be that of another test's node a moment later.
@@ -83,20 +84,6 @@ fn to(peer: NodeKey, conditions: Conditions) -> SetConditions {
 
 fn nothing() -> SetConditions {
     SetConditions::from(NodeConditions::default())
-}
-
-fn delay(delay_us: u64) -> Conditions {
-    Conditions {
-        delay_us,
-        ..Conditions::default()
-    }
-}
-
-fn cut(cut: Cut) -> Conditions {
-    Conditions {
-        cut: Some(cut),
-        ..Conditions::default()
-    }
 }
 
 /// Waits for a round trip that begins from now on and takes hardly longer than told. None may take less.

@@ -52,6 +52,33 @@ impl Drop for Victim {
     }
 }
 
+/// Starts the program with a configuration, and waits until it serves.
+pub(crate) fn spawn(folder: &Path, config: &NodeConfig) -> (Child, Client) {
+    let file = folder.join("node.toml");
+    std::fs::write(&file, toml::to_string(config).unwrap()).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_node"))
+        .args(["daemon", "--log-format", "json", "--config"])
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = loop {
+        let line = lines
+            .next()
+            .expect("the node goes on until it serves")
+            .unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if event["service"] == "JSON-RPC" {
+            break event["address"].as_str().unwrap().parse().unwrap();
+        }
+    };
+    // The log has to be read on, or the node would stop at a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, Client::new(address))
+}
+
 impl Victim {
     fn start(folder: &Path, rival: SocketAddr) -> Self {
         let mut config = NodeConfig {
@@ -64,32 +91,8 @@ impl Victim {
         config.data_dir = folder.join("data").to_str().unwrap().to_owned();
         config.rpc.port = Some(0);
         config.metrics.enabled = false;
-        let file = folder.join("node.toml");
-        std::fs::write(&file, toml::to_string(&config).unwrap()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_node"))
-            .args(["daemon", "--log-format", "json", "--config"])
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = loop {
-            let line = lines
-                .next()
-                .expect("the node goes on until it serves")
-                .unwrap();
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if event["service"] == "JSON-RPC" {
-                break event["address"].as_str().unwrap().parse().unwrap();
-            }
-        };
-        // The log has to be read on, or the node would stop at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            client: Client::new(address),
-        }
+        let (child, client) = spawn(folder, &config);
+        Self { child, client }
     }
 }
 

@@ -179,14 +179,14 @@ fn number(world: &World, node: usize) -> u64 {
     world.tip(node).unwrap().number
 }
 
-fn delay(delay_us: u64) -> Conditions {
+pub(crate) fn delay(delay_us: u64) -> Conditions {
     Conditions {
         delay_us,
         ..Conditions::default()
     }
 }
 
-fn cut(cut: Cut) -> Conditions {
+pub(crate) fn cut(cut: Cut) -> Conditions {
     Conditions {
         cut: Some(cut),
         ..Conditions::default()

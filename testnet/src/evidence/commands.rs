@@ -1,6 +1,5 @@
 //! The verbs that look at runs that are over: `report`, `trace`, `compare` and `annotate`.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -9,6 +8,7 @@ use super::record::Files;
 use super::recording::{Recording, RecordingError};
 use super::{compare, grafana, html, junit, summary, trace};
 use crate::cli::{AnnotateOptions, CompareOptions, ReportOptions, TraceOptions};
+use crate::inspect::print;
 use crate::run::Exit;
 
 /// Writes what people and their tools read of a run, anew from what it recorded.
@@ -97,15 +97,4 @@ pub async fn annotate(options: &AnnotateOptions) -> Exit {
 fn refuse(error: &RecordingError) -> Exit {
     eprintln!("testnet: {error}");
     Exit::Usage
-}
-
-/// Who closes the other end of a pipe has seen enough.
-fn print(text: &str) -> Exit {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("testnet: {error}");
-            Exit::Environment
-        }
-        _ => Exit::Holds,
-    }
 }

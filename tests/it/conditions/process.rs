@@ -1,8 +1,7 @@
 //! The same of the real program, killed and started again.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,6 +10,7 @@ use triskel::node::links::CONDITIONS_FILE;
 use triskel::rpc::client::Client;
 use triskel::rpc::{self, NodeConditions, SetConditions};
 
+use super::super::crash::spawn;
 use super::super::node::Member;
 use super::{client, delay, measure, quiet, until};
 
@@ -40,32 +40,8 @@ impl Process {
         quiet("kill")(&mut config);
         config.rpc.port = Some(0);
         config.metrics.enabled = false;
-        let file = folder.join("node.toml");
-        std::fs::write(&file, toml::to_string(&config).unwrap()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_node"))
-            .args(["daemon", "--log-format", "json", "--config"])
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = loop {
-            let line = lines
-                .next()
-                .expect("the node goes on until it serves")
-                .unwrap();
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if event["service"] == "JSON-RPC" {
-                break event["address"].as_str().unwrap().parse().unwrap();
-            }
-        };
-        // The log has to be read on, or the node would stop at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            client: Client::new(address),
-        }
+        let (child, client) = spawn(folder, &config);
+        Self { child, client }
     }
 }
 
