@@ -6,12 +6,18 @@ BLOCKS ?=
 BACKEND ?= auto
 SEED ?=
 IMAGE ?= triskel:dev
+BUDGET ?= 10m
+CYCLES ?= 100
+
+# What is run for every change: everything that the simulator can do, within a minute or two.
+SCENARIOS = $(wildcard testnet/scenarios/*.toml)
+TESTNET = target/release/testnet
 
 # The plugin where there is one, else the program that distributions ship.
 COMPOSE ?= $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
 
 .DEFAULT_GOAL := help
-.PHONY: help testnet up down test sim bench image lint ci clean
+.PHONY: help testnet up down test cycles sim matrix nightly flakes replay fuzz bugs bench image lint ci clean
 
 help: ## List what can be made
 	@echo 'make TARGET [VARIABLE=value]...'
@@ -31,8 +37,37 @@ down: ## Stop them and forget their data
 test: ## Run all tests
 	cargo test --workspace
 
+cycles: ## Start and remove a network CYCLES=100 times and see that nothing is left
+	cargo build --workspace --examples
+	TRISKEL_CYCLES=$(CYCLES) cargo test --package testnet --test life networks_that_go_up_and_down
+
 sim: ## Run N=5 simulated nodes under virtual time; SEED=1 replays
 	$(MAKE) --no-print-directory testnet BACKEND=sim
+
+matrix: ## Run every scenario that the simulator can do, and each regression
+	cargo build --release --package testnet
+	$(TESTNET) matrix $(SCENARIOS) $(wildcard testnet/regressions/*.toml) --able
+
+nightly: ## Run every scenario on every backend that can do it
+	cargo build --release --workspace
+	$(TESTNET) matrix $(SCENARIOS) --able --backend sim --seeds 3
+	$(TESTNET) matrix $(SCENARIOS) --able --backend process
+	$(TESTNET) matrix $(SCENARIOS) --able --backend docker
+
+flakes: ## Run the simulated scenarios with 20 seeds each, of which none may fail
+	cargo build --release --package testnet
+	$(TESTNET) matrix $(SCENARIOS) --able --seeds 20
+
+replay: ## Run 20 seeds twice: what happens must be the same
+	cargo build --release --package testnet
+	$(TESTNET) matrix testnet/scenarios/partition-and-heal.toml --seeds 20 --repeat 2
+
+fuzz: ## Draw and run scenarios for BUDGET=10m, and keep what fails; SEED=1 tries the same ones
+	cargo build --release --package testnet
+	$(TESTNET) fuzz --budget $(BUDGET) $(if $(SEED),--seed $(SEED))
+
+bugs: ## Sow bugs into the node, one after the other, and see that a scenario catches each
+	cargo test --package testnet --features seeded-bugs --test seeded_bugs -- --nocapture
 
 bench: ## Measure start, propagation, memory, throughput, ordering and the simulator, as JSON
 	cargo bench --bench network --bench throughput --bench ordering --bench simulator

@@ -4,9 +4,14 @@
 //!
 //! 1. [`protocol`], always: pure. What a node decides, as a state machine without a world.
 //! 2. `rpc`: the words of the control interface, and a client for them.
-//! 3. `node`: the machine driven by tokio. `sim`: the machine driven by virtual time. Neither knows the other.
+//! 3. `adversary`: wrappers around the machine that break the rules, to see that the others bear it.
+//! 4. `node`: the machine driven by tokio. `sim`: the machine driven by virtual time. Neither knows the other, and of adversaries
+//!    `node` knows nothing.
 
 pub mod protocol;
+
+#[cfg(feature = "adversary")]
+pub mod adversary;
 
 #[cfg(feature = "rpc")]
 #[allow(

@@ -12,7 +12,7 @@
 
 mod alarm;
 pub mod announce;
-mod checked;
+mod checker;
 pub mod cli;
 mod clock;
 pub mod coins;
@@ -54,6 +54,7 @@ use start::Parts;
 use store::{Claim, Store};
 
 use crate::protocol::chain::id::NodeKey;
+use crate::protocol::machine::behaviour::{Birth, honest};
 
 /// A running node.
 pub struct Node {
@@ -70,6 +71,15 @@ impl Node {
     ///
     /// The configuration makes no node, an address cannot be listened on, or the store does not open.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        Self::start_as(config, honest()).await
+    }
+
+    /// Starts a node that behaves in a way of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_as(config: NodeConfig, birth: Birth) -> Result<Self, NodeError> {
         let clock = Clock::start();
         config.check()?;
         let network = Arc::new(config.network()?);
@@ -84,6 +94,8 @@ impl Node {
         let metrics = Arc::new(Metrics::new(&network));
         let observer = Arc::clone(&metrics);
         store.on_commit(move |duration| observer.committed(duration));
+        let conditions = Arc::clone(&links);
+        store.refuse_while(move || conditions.current().disk_full);
 
         let key = NodeKey(keys.public().0);
         let miner = config.miner(&network, keys.public())?;
@@ -98,7 +110,7 @@ impl Node {
             miner,
             links,
         };
-        let (control, ready) = parts.assemble(peers, listening)?;
+        let (control, ready) = parts.assemble(peers, listening, birth)?;
 
         let (end, ended) = watch::channel(());
         let mut serving = JoinSet::new();

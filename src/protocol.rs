@@ -3,6 +3,7 @@
 //! Rows, of which each may use only rows above it: values (`time`, `rng`, `endpoint`, `link`), `chain`, `mempool`, `wire`,
 //! `machine`.
 
+pub mod bugs;
 pub mod chain;
 pub mod endpoint;
 pub mod link;

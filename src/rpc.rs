@@ -118,10 +118,12 @@ methods! {
     } -> ();
     /// Sends all peers a Ping, but those that owe an answer. `peers` has the round trips as they come.
     Ping = "ping" {} -> ();
-    /// What is done to all that this node sends to its peers, and to its clock.
+    /// The sum of all balances as they are stored, to be compared with what was issued. It reads every account.
+    GetSupply = "supply" {} -> Supply;
+    /// What is done to all that this node sends to its peers, and to its machine.
     GetConditions = "conditions" {} -> NodeConditions;
-    /// Replaces all that is done to what this node sends to its peers, and to its clock: for testnets that have to bear a bad
-    /// network. It holds at once, also for connections that stand, and again after a restart; when it takes away a cut, the node
+    /// Replaces all that is done to what this node sends to its peers, and to its machine: for testnets that have to bear a bad
+    /// environment. It holds at once, also for connections that stand, and after a restart; when it takes away a cut, the node
     /// dials at once whom it lost. What is absent is nothing: without parameters all is well again.
     SetConditions = "set_conditions" {
         /// For peers that are not named.
@@ -133,6 +135,12 @@ methods! {
         /// By how much the node's wall clock is ahead of the system's, in milliseconds; at most a year either way.
         #[serde(default)]
         clock_offset_ms: i64,
+        /// Whether the store can write nothing, as on a disk that is full: the node ends as soon as it has to.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        disk_full: bool,
+        /// Whether no name of a seed is resolved.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        seed_outage: bool,
     } -> ();
     /// Ends the node. The answer comes before the end.
     Stop = "stop" {} -> ();
@@ -212,6 +220,9 @@ pub struct Peer {
     pub sent_bytes: u64,
     /// Bytes of frames received in this session.
     pub received_bytes: u64,
+    /// Bytes of frames that wait to be sent, or are held back by [`Conditions`].
+    #[serde(default)]
+    pub queued_bytes: u64,
     /// Segments sent in this session while [`Conditions`] had some of them lost.
     pub segments: u64,
     /// How many of them were lost.
@@ -364,6 +375,19 @@ pub struct Mempool {
     pub bytes: u64,
     /// Ids, by sender and nonce, at most as many as asked for.
     pub ids: Vec<TransactionId>,
+}
+
+/// Answers [`GetSupply`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supply {
+    /// Blocks in the order after which the accounts are so.
+    pub blocks: u64,
+    /// Accounts that are not empty.
+    pub accounts: u64,
+    /// What they hold together, in units.
+    pub balances: u64,
+    /// Units issued by genesis and rewards. The same number, or the node is wrong.
+    pub issued: u64,
 }
 
 /// Answers [`SubmitTransaction`].

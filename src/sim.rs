@@ -12,7 +12,10 @@ mod mining;
 mod perform;
 pub mod plan;
 mod queue;
+mod rogues;
 pub mod role;
+pub mod setup;
+mod submit;
 mod table;
 mod trace;
 mod transport;
@@ -22,7 +25,8 @@ pub mod world;
 use crate::protocol::chain::params::{Algorithm, Params};
 
 pub use check::Violation;
-pub use world::{World, WorldConfig};
+pub use setup::WorldConfig;
+pub use world::World;
 
 /// The parameters of a network, its proof of work replaced by the simulator's draw.
 pub fn simulated(mut params: Params) -> Params {

@@ -67,17 +67,25 @@ pub fn mining_stopped() {
     info!(target: "triskel::miner", "mining stopped");
 }
 
-/// What is done to the node's links and clock has changed, or is what it was before the start.
+/// What is done to the node's links and machine has changed, or is what it was before the start.
 pub fn conditions(conditions: &NodeConditions) {
     let NodeConditions {
         default,
         peers,
         clock_offset_ms,
+        disk_full,
+        seed_outage,
     } = conditions;
+    let disk = if *disk_full { ", the disk is full" } else { "" };
+    let seeds = if *seed_outage {
+        ", no seed is resolved"
+    } else {
+        ""
+    };
     info!(
-        target: "triskel::node", ?default, peers = peers.len(), clock_offset_ms,
-        "links and clock are changed by order: {} peers have conditions of their own, all others {default:?}, \
-         the clock is ahead by {clock_offset_ms} ms", peers.len()
+        target: "triskel::node", ?default, peers = peers.len(), clock_offset_ms, disk_full, seed_outage,
+        "links and machine are changed by order: {} peers have conditions of their own, all others {default:?}, \
+         the clock is ahead by {clock_offset_ms} ms{disk}{seeds}", peers.len()
     );
 }
 
@@ -220,7 +228,7 @@ fn announce_accepted(block: &Block, number: u64, origin: &Origin, reward: u64, a
     match origin {
         Origin::Mined => info!(
             target: "triskel::block", block = %id, number, stream = %stream, origin = "mined",
-            transactions, reward,
+            transactions, reward, age_ms,
             "Stream {stream}: mined block #{number} with {transactions} txs, reward {}",
             coins::format(reward)
         ),

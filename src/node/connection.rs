@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::announce;
-use super::checked::Checked;
+use super::checker::Checker;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::store::Store;
@@ -46,7 +46,7 @@ pub(super) struct Context {
     pub(super) network: Arc<Network>,
     pub(super) store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) checked: Arc<Checked>,
+    pub(super) checker: Arc<Checker>,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) links: Arc<Links>,
     /// From which the luck of every line follows.
@@ -115,15 +115,23 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// Puts something in its queue. False if that is full.
+    /// Puts something in its queue. False if that is full; but a transaction for which there is no room is left out: the peer may
+    /// have it from others, and has it at the latest from a block.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
-        let bytes = outgoing.bytes();
+        let (bytes, is_transaction) = (outgoing.bytes(), outgoing.is_transaction());
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
         // One frame of any size always has room.
-        if queued > 0 && queued + bytes > QUEUE_BYTES {
-            return false;
+        let fits = queued == 0 || queued + bytes <= QUEUE_BYTES;
+        if fits && self.queue.send(outgoing) {
+            return true;
         }
-        self.queue.send(outgoing)
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+        is_transaction
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn queued_bytes(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed) as u64
     }
 
     /// Ends the connection at once, whatever is still to be written.
@@ -198,6 +206,12 @@ async fn read(
                         }
                         greeted.send_replace(Some(hello.key));
                     }
+                    if let Message::NewTransaction(bytes) = message {
+                        if !context.checker.offer(conn, bytes) {
+                            context.metrics.busy();
+                        }
+                        continue;
+                    }
                     checked(message, bytes, context).await
                 }
                 Err(error) => Err(error),
@@ -225,17 +239,14 @@ async fn checked(
 ) -> Result<Received, MessageError> {
     let begin = Instant::now();
     let is_block = matches!(message, Message::NewBlock(_) | Message::Blocks { .. });
-    let (network, known) = (Arc::clone(&context.network), Arc::clone(&context.checked));
-    let check = move || message.check_knowing(&network, &|id| known.contains(id));
+    let (network, checker) = (Arc::clone(&context.network), Arc::clone(&context.checker));
+    let check = move || message.check_knowing(&network, &|id| checker.knows(id));
     let result = if bytes <= INLINE_BYTES {
         check()
     } else {
         let check = tokio::task::spawn_blocking(check);
         check.await.expect("checks of a message do not panic")
     };
-    if let Ok(Received::NewTransaction(transaction)) = &result {
-        context.checked.add(transaction.id());
-    }
     if is_block {
         context.metrics.validated("check", begin.elapsed());
     }

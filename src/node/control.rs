@@ -17,7 +17,7 @@ use crate::protocol::machine::io::{Command, Direction};
 use crate::protocol::mempool::AdmissionError;
 
 use super::announce::Statistics;
-use super::checked::Checked;
+use super::checker::Checker;
 use super::links::Links;
 use super::store::Store;
 
@@ -38,8 +38,8 @@ pub struct Control {
     pub store: Arc<Store>,
     /// The newest published state. What it says is on disk.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// Transactions whose signatures were checked.
-    pub(super) checked: Arc<Checked>,
+    /// Who checks the signatures of what users bring.
+    pub(super) checker: Arc<Checker>,
     /// What is done to the node's links and clock.
     pub links: Arc<Links>,
     /// The way to the driver. Closed once the node ends.
@@ -110,6 +110,8 @@ pub struct Session {
     pub sent_bytes: u64,
     /// Bytes of frames received over it.
     pub received_bytes: u64,
+    /// Bytes of frames that wait to be sent, or are held back by order.
+    pub queued_bytes: u64,
     /// Segments sent while some are lost by order.
     pub segments: u64,
     /// How many of them were.

@@ -78,8 +78,16 @@ async fn connect(endpoint: &Endpoint) -> Option<(TcpStream, SocketAddr)> {
 }
 
 /// Looks up everything behind a seed's name.
-pub(super) async fn resolve(seed: Endpoint, limit: Duration, arrivals: mpsc::Sender<Arrival>) {
-    let addresses = timeout(limit, lookup(&seed)).await.unwrap_or_default();
+pub(super) async fn resolve(
+    seed: Endpoint,
+    limit: Duration,
+    links: Arc<Links>,
+    arrivals: mpsc::Sender<Arrival>,
+) {
+    let addresses = match links.current().seed_outage {
+        true => Vec::new(),
+        false => timeout(limit, lookup(&seed)).await.unwrap_or_default(),
+    };
     arrivals.send(Arrival::Resolved(seed, addresses)).await.ok();
 }
 

@@ -23,7 +23,7 @@ use crate::protocol::chain::block::{Block, Stream};
 use crate::protocol::chain::id::TransactionId;
 use crate::protocol::chain::view::{Batch, Fault, Overlay, Record, Tip};
 use crate::protocol::endpoint::Endpoint;
-use crate::protocol::machine::Machine;
+use crate::protocol::machine::behaviour::Behaviour;
 use crate::protocol::machine::io::{
     Command, ConnId, Effect, Event, Input, Origin, Outbox, Reason, Request, Ticket,
 };
@@ -48,7 +48,7 @@ pub(super) struct Inlets {
 
 /// Everything that the driver's task owns.
 pub(super) struct Driver {
-    pub(super) machine: Machine,
+    pub(super) machine: Box<dyn Behaviour>,
     pub(super) store: Arc<Store>,
     pub(super) clock: Clock,
     pub(super) context: Context,
@@ -147,7 +147,8 @@ impl Driver {
 
     /// Stores what the last turn changed, after what it sends has gone out: a node on the way costs a block less time that way.
     async fn store_later(&mut self) -> Result<(), Fault> {
-        if !self.unstored.batch.is_empty() || !self.requests.is_empty() {
+        let unstored = &self.unstored;
+        if !unstored.batch.is_empty() || !unstored.after.is_empty() || !self.requests.is_empty() {
             tokio::task::yield_now().await;
             self.store_now()?;
         }
@@ -189,7 +190,7 @@ impl Driver {
         while let Some(effect) = effects.next() {
             match effect {
                 Effect::Persist(batch) => {
-                    let chain = self.machine.chain();
+                    let chain = self.machine.machine().chain();
                     let tip = batch
                         .tip
                         .is_some()
@@ -207,7 +208,7 @@ impl Driver {
     /// Stores what turns have changed, and then lets peers read.
     fn store_now(&mut self) -> Result<(), Fault> {
         let Unstored { batch, tip, after } = std::mem::take(&mut self.unstored);
-        if !batch.is_empty() {
+        if !batch.is_empty() || !after.is_empty() {
             let sequence = self.store.apply(&batch)?;
             if let Some((tip, record)) = tip {
                 self.published.pending.push_back((sequence, tip, record));
@@ -262,11 +263,9 @@ impl Driver {
                 tokio::spawn(dial::dial(endpoint, self.dial_timeout, links, arrivals));
             }
             Effect::Resolve(seed) => {
-                tokio::spawn(dial::resolve(
-                    seed,
-                    self.dial_timeout,
-                    self.arrivals.clone(),
-                ));
+                let arrivals = self.arrivals.clone();
+                let links = Arc::clone(&self.context.links);
+                tokio::spawn(dial::resolve(seed, self.dial_timeout, links, arrivals));
             }
             Effect::Disconnect { conn, reason } => {
                 if let Some(outlet) = self.outlets.remove(&conn)
@@ -375,22 +374,22 @@ impl Driver {
                 }
             }
             Order::Mempool { limit, reply } => {
-                let ids = self.machine.mempool().iter().take(limit);
+                let ids = self.machine.machine().mempool().iter().take(limit);
                 reply
                     .send(ids.map(|transaction| transaction.id()).collect())
                     .ok();
             }
             Order::Waiting { id, reply } => {
-                reply.send(self.machine.mempool().get(&id).cloned()).ok();
+                let mempool = self.machine.machine().mempool();
+                reply.send(mempool.get(&id).cloned()).ok();
             }
             Order::NextNonce {
                 account,
                 state,
                 reply,
             } => {
-                reply
-                    .send(self.machine.mempool().next_nonce(&account, &state))
-                    .ok();
+                let mempool = self.machine.machine().mempool();
+                reply.send(mempool.next_nonce(&account, &state)).ok();
             }
             Order::Sessions { reply } => {
                 reply.send(self.sessions()).ok();
@@ -416,23 +415,24 @@ impl Driver {
             self.published.sessions = Arc::new(self.sessions());
         }
         let (tip, record) = self.published.durable.clone();
+        let machine = self.machine.machine();
         let snapshot = Snapshot {
             tip,
             record,
             sessions: Arc::clone(&self.published.sessions),
-            mempool_transactions: self.machine.mempool().len(),
-            mempool_bytes: self.machine.mempool().bytes(),
+            mempool_transactions: machine.mempool().len(),
+            mempool_bytes: machine.mempool().bytes(),
             mining: self.machine.is_mining(),
             hashrate: self.published.hashrate.clone(),
             mined: self.published.mined.clone(),
-            sync_remaining: self.machine.sync_remaining(),
+            sync_remaining: machine.sync_remaining(),
         };
         self.published.sender.send_replace(Arc::new(snapshot));
     }
 
     fn sessions(&self) -> Vec<Session> {
         let now_ms = self.clock.now().monotonic_ms;
-        let sessions = self.machine.sessions();
+        let sessions = self.machine.machine().sessions();
         let traffic = |conn| self.outlets.get(&conn).map(|outlet| &outlet.traffic);
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         sessions
@@ -447,6 +447,7 @@ impl Driver {
                 round_trip: session.meter.round_trip(),
                 sent_bytes: traffic(conn).map_or(0, |all| read(&all.sent)),
                 received_bytes: traffic(conn).map_or(0, |all| read(&all.received)),
+                queued_bytes: self.outlets.get(&conn).map_or(0, Outlet::queued_bytes),
                 segments: traffic(conn).map_or(0, |all| read(&all.segments)),
                 losses: traffic(conn).map_or(0, |all| read(&all.losses)),
                 claimed_number: session.claim.number,

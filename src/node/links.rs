@@ -1,4 +1,4 @@
-//! What an operator does to this node's links and clock: kept in the data directory, and in force before the first dial.
+//! What an operator does to this node's links and machine: kept in the data directory, and in force before the first dial.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
@@ -47,7 +47,7 @@ pub enum LinksError {
     },
 }
 
-/// What is done to this node's links and clock.
+/// What is done to this node's links and machine.
 pub struct Links {
     path: PathBuf,
     clock: Clock,

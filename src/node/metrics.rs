@@ -67,6 +67,11 @@ impl Metrics {
         self.catalogue.store_commit.observe(duration.as_secs_f64());
     }
 
+    /// A peer's transaction came while too many were being checked.
+    pub fn busy(&self) {
+        self.catalogue.refused.with_label_values(&["busy"]).inc();
+    }
+
     /// Counts what the machine reports.
     pub fn event(&self, event: &Event) {
         let all = &self.catalogue;

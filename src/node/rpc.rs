@@ -1,6 +1,7 @@
 //! JSON-RPC 2.0 over HTTP: requests in, answers out. What the methods do stands in `methods.rs`.
 
 mod methods;
+mod supply;
 
 use axum::Router;
 use axum::body::Bytes;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::checked::Checked;
+use super::checker::Checker;
 use super::clock::Clock;
 use super::config::NodeConfig;
 use super::connection::Context;
@@ -24,8 +24,9 @@ use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::{AccountId, NodeKey};
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::Fault;
+use crate::protocol::machine::MachineConfig;
+use crate::protocol::machine::behaviour::{Behaviour, Birth};
 use crate::protocol::machine::io::Outbox;
-use crate::protocol::machine::{Machine, MachineConfig};
 
 /// Facts that wait for the driver. Readers wait when it is full, and so do their peers.
 const INPUTS: usize = 1_024;
@@ -72,6 +73,7 @@ impl Parts<'_> {
         self,
         peers: TcpListener,
         listening: SocketAddr,
+        birth: Birth,
     ) -> Result<(Control, Ready), NodeError> {
         let (input_sender, inputs) = mpsc::channel(INPUTS);
         let (order_sender, orders) = mpsc::channel(ORDERS);
@@ -79,7 +81,7 @@ impl Parts<'_> {
         let seed = entropy()?;
         let mut first = Outbox::default();
         let config = self.machine_config(listening);
-        let machine = Machine::new(
+        let machine = birth(
             config,
             Arc::clone(&self.network),
             seed,
@@ -99,14 +101,18 @@ impl Parts<'_> {
             action: "start the miner".to_owned(),
             source,
         })?;
-        let published = self.published(&machine, hashrate);
+        let published = self.published(&*machine, hashrate);
         let snapshot = published.sender.subscribe();
-        let checked = Arc::new(Checked::default());
+        let checker = Checker::start(Arc::clone(&self.network), input_sender.clone());
+        let checker = checker.map_err(|source| NodeError::Io {
+            action: "start the checker of signatures".to_owned(),
+            source,
+        })?;
         let context = Context {
             network: Arc::clone(&self.network),
             store: Arc::clone(&self.store),
             metrics: Arc::clone(&self.metrics),
-            checked: Arc::clone(&checked),
+            checker: Arc::clone(&checker),
             inputs: input_sender,
             links: Arc::clone(&self.links),
             seed,
@@ -146,7 +152,7 @@ impl Parts<'_> {
             started: Instant::now(),
             store: Arc::clone(&self.store),
             snapshot,
-            checked,
+            checker,
             links: self.links,
             orders: order_sender,
         };
@@ -201,11 +207,9 @@ impl Parts<'_> {
             .collect()
     }
 
-    fn published(&self, machine: &Machine, hashrate: BTreeMap<Stream, u64>) -> Published {
-        let (tip, record) = (
-            machine.chain().tip().clone(),
-            Arc::clone(machine.chain().record()),
-        );
+    fn published(&self, machine: &dyn Behaviour, hashrate: BTreeMap<Stream, u64>) -> Published {
+        let chain = machine.machine().chain();
+        let (tip, record) = (chain.tip().clone(), Arc::clone(chain.record()));
         let sessions = Arc::new(Vec::new());
         let first = Snapshot {
             tip: tip.clone(),

@@ -4,6 +4,7 @@
 //! once; one thread makes it durable, many batches at a time, and says how far it is. sled's own flush leaves the drive's cache and
 //! the file's size alone (it calls `sync_file_range`), so each flush is followed by an fdatasync of the file.
 
+mod accounts;
 mod claim;
 mod open;
 mod row;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use accounts::Accounts;
 pub use claim::Claim;
 use row::{FORMAT, RecordRow, TIP_KEY, TipRow, named, numbered};
 
@@ -98,6 +100,8 @@ pub enum StoreError {
 
 type Observer = Box<dyn Fn(Duration) + Send + Sync>;
 
+type Full = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// What is between the writer and the thread that makes writes durable.
 struct Flushing {
     state: Mutex<FlushState>,
@@ -120,8 +124,10 @@ pub struct Store {
     /// Empty once closed, so that the directory can be opened again while some reader still holds the store.
     tree: RwLock<Option<(sled::Db, Claim)>>,
     next_body: AtomicU64,
+    accounts: Accounts,
     flushing: Arc<Flushing>,
     flusher: Mutex<Option<JoinHandle<()>>>,
+    is_full: OnceLock<Full>,
 }
 
 impl Store {
@@ -177,8 +183,10 @@ impl Store {
         Ok(Arc::new(Self {
             tree: RwLock::new(Some((db, claim))),
             next_body: AtomicU64::new(next_body),
+            accounts: Accounts::default(),
             flushing,
             flusher: Mutex::new(Some(flusher)),
+            is_full: OnceLock::new(),
         }))
     }
 
@@ -217,6 +225,11 @@ impl Store {
         self.flushing.observer.set(Box::new(observer)).ok();
     }
 
+    /// Takes the disk to be full while `is_full` says so: the next write fails, as it would there.
+    pub fn refuse_while(&self, is_full: impl Fn() -> bool + Send + Sync + 'static) {
+        self.is_full.set(Box::new(is_full)).ok();
+    }
+
     /// Bytes on disk.
     pub fn size_bytes(&self) -> u64 {
         self.read(|db| db.size_on_disk()).unwrap_or(0)
@@ -245,6 +258,7 @@ impl Store {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.accounts.lock().clear();
         if let Some((db, claim)) = taken {
             drop(db);
             open::wait_until_released(&claim.path().join("blocks"));
@@ -331,9 +345,14 @@ impl View for Store {
     }
 
     fn account(&self, id: &AccountId) -> Result<Account, Fault> {
-        Ok(self
-            .row("account", &named(b'a', &id.0))?
-            .unwrap_or_default())
+        let mut accounts = self.accounts.lock();
+        if let Some(account) = accounts.get(id) {
+            return Ok(account);
+        }
+        let row = self.row("account", &named(b'a', &id.0))?;
+        let account = row.unwrap_or_default();
+        accounts.keep(*id, account);
+        Ok(account)
     }
 
     fn accounts(

@@ -36,6 +36,8 @@ use resume::{load_window, stored_record, write_genesis};
 use rules::HeaderError;
 use view::{Fault, Overlay, Record, Tip, View};
 
+use crate::protocol::bugs::{Bug, bug};
+
 /// What an accepted block led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
@@ -182,7 +184,8 @@ impl Chain {
         overlay: &mut Overlay<'_>,
     ) -> Result<Accepted, Rejected> {
         let id = block.id();
-        if self.dag.index(&id).is_some() || overlay.record(&id)?.is_some() {
+        let is_known = self.dag.index(&id).is_some() || overlay.record(&id)?.is_some();
+        if is_known && !bug(Bug::KnownBlockTakenAgain) {
             return Err(Rejected::Known(id));
         }
         let parents = self.parents(block.heading(), overlay)?;
@@ -413,6 +416,9 @@ impl Chain {
     pub fn next_timestamp_ms(&self) -> u64 {
         let parents = self.selection.parents.iter();
         let dates = parents.map(|parent| self.dag.timestamp_ms(*parent));
+        if bug(Bug::DateOfOldestParent) {
+            return dates.min().map_or(0, |oldest| oldest + 1);
+        }
         dates.max().map_or(0, |latest| latest + 1)
     }
 

@@ -14,6 +14,7 @@
 //! All state has one owner. Sub-machines call each other directly; no events travel inside.
 
 mod addresses;
+pub mod behaviour;
 mod discovery;
 mod holders;
 pub mod io;

@@ -1,4 +1,4 @@
-//! What an operator does to a node's links and clock, to see what the network makes of it.
+//! What an operator does to a node's links, clock, disk and names, to see what the network makes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ const MAX_CLOCK_OFFSET_MS: u64 = 365 * 86_400_000;
 /// Peers that can have conditions of their own: more than a node has sessions.
 const MAX_PEERS: usize = 10_000;
 
-/// What is done to all that a node sends to its peers, and to its clock. The default is nothing. What its peers send is for their
+/// What is done to all that a node sends to its peers, and to its machine. The default is nothing. What its peers send is for their
 /// own nodes to delay: a link has conditions in each direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +25,12 @@ pub struct NodeConditions {
     pub peers: BTreeMap<NodeKey, Conditions>,
     /// By how much the node's wall clock is ahead of the system's, in milliseconds; at most a year either way.
     pub clock_offset_ms: i64,
+    /// Whether the store can write nothing, as on a disk that is full.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
+    /// Whether no name of a seed is resolved.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub seed_outage: bool,
 }
 
 /// Conditions that a node cannot have.
@@ -50,11 +56,15 @@ impl From<SetConditions> for NodeConditions {
             default,
             peers,
             clock_offset_ms,
+            disk_full,
+            seed_outage,
         } = method;
         Self {
             default,
             peers,
             clock_offset_ms,
+            disk_full,
+            seed_outage,
         }
     }
 }
@@ -65,11 +75,15 @@ impl From<NodeConditions> for SetConditions {
             default,
             peers,
             clock_offset_ms,
+            disk_full,
+            seed_outage,
         } = conditions;
         Self {
             default,
             peers,
             clock_offset_ms,
+            disk_full,
+            seed_outage,
         }
     }
 }

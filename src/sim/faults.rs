@@ -3,7 +3,7 @@
 use super::check::{Checked, Violation};
 use super::disk::Disk;
 use super::map::REGIONS;
-use super::world::World;
+use super::world::{Held, World};
 use crate::protocol::chain::view::View;
 use crate::protocol::link::{Conditions, Cut};
 use crate::protocol::machine::io::{Command, Input};
@@ -85,7 +85,49 @@ impl World {
         self.members[node].clock_offset_ms = offset_ms;
     }
 
-    /// Makes a node measure its round trips now: see [`World::round_trips`].
+    /// Makes a node's disk full, or gives it room again. One that must write then ends, as by [`World::crash`].
+    pub fn set_disk_full(&mut self, node: usize, full: bool) {
+        self.members[node].disk_full = full;
+    }
+
+    /// Keeps a node from resolving seeds, or no longer.
+    pub fn set_seed_outage(&mut self, node: usize, outage: bool) {
+        self.members[node].seed_outage = outage;
+    }
+
+    /// Has a node that runs stand still: it takes nothing in and sends nothing, and its connections stand. What arrives waits.
+    pub fn pause(&mut self, node: usize) {
+        let member = &mut self.members[node];
+        if member.machine.is_none() {
+            return;
+        }
+        member.held.get_or_insert_default();
+        // Luck has no memory: it is drawn anew when the node goes on.
+        member.luck = None;
+        self.trace.add(self.now_us, node, "pause", &[]);
+    }
+
+    /// Lets a node go on that stands still.
+    ///
+    /// # Errors
+    ///
+    /// An invariant was violated.
+    pub fn resume(&mut self, node: usize) -> Result<(), Violation> {
+        let Some(held) = self.members[node].held.take() else {
+            return Ok(());
+        };
+        self.trace.add(self.now_us, node, "resume", &[]);
+        self.draw_luck(node);
+        let life = self.members[node].life;
+        held.into_iter().try_for_each(|held| match held {
+            Held::Durable(number) => self.durable(node, life, number),
+            // It may end of what came before.
+            Held::Fact(_) if self.members[node].life != life => Ok(()),
+            Held::Fact(input) => self.feed(node, *input),
+        })
+    }
+
+    /// Makes a node measure its round trips now: see [`World::sessions`].
     ///
     /// # Errors
     ///
@@ -136,12 +178,15 @@ impl World {
         };
         let set = self.config.conditions.get(&(from, to));
         let set = set.copied().unwrap_or_default();
+        // A sender feels how slowly the other reads.
+        let reads = self.reads_bytes_per_s(to);
         Conditions {
             delay_us: distance_us + least_us + set.delay_us,
             jitter_us: most_us.saturating_sub(least_us) + set.jitter_us,
             cut: self
                 .cut(from, to)
                 .or_else(|| self.is_held(from, to).then_some(Cut::Stall)),
+            rate_bytes_per_s: set.rate_bytes_per_s.into_iter().chain(reads).min(),
             ..set
         }
     }
@@ -179,6 +224,7 @@ impl World {
         self.void(node);
         let member = &mut self.members[node];
         member.machine = None;
+        member.held = None;
         member.life += 1;
         member.disk.crash();
         member.conns.clear();

@@ -52,6 +52,10 @@ pub(super) struct Link {
     pub(super) lines: [Line; 2],
     /// Frames on their way, in the order in which they were sent, by the index of the receiver.
     pub(super) queues: [VecDeque<Arc<Frame>>; 2],
+    /// Their bytes.
+    pub(super) queued: [usize; 2],
+    /// Bytes of frames that have arrived, by the index of the receiver.
+    pub(super) arrived: [u64; 2],
     /// How many of them a cut holds back: their time has come and gone.
     pub(super) stalled: [usize; 2],
 }
@@ -69,6 +73,8 @@ impl Link {
             conns,
             lines: [0, 1].map(|receiver| Line::new(conditions[receiver], from_us[receiver])),
             queues: Default::default(),
+            queued: [0; 2],
+            arrived: [0; 2],
             stalled: [0; 2],
         }
     }

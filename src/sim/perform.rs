@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::check::Violation;
 use super::link::Frame;
-use super::world::{Event, World, endpoint, node_at};
+use super::world::{Event, Held, World, endpoint, node_at};
 use crate::protocol::chain::view::{Batch, Fault};
 use crate::protocol::link::Conditions;
-use crate::protocol::machine::Machine;
+use crate::protocol::machine::behaviour::honest;
 use crate::protocol::machine::io::{
     ConnId, Effect, Event as Happening, Input, Origin, Outbox, Reason, Request,
 };
 use crate::protocol::machine::serve::serve;
+use crate::protocol::wire::limits::MAX_ORPHANS;
 
 impl World {
     /// Starts a node from what is on its disk.
@@ -20,14 +21,12 @@ impl World {
         let member = &mut self.members[node];
         let seed = member.rng.next_u64();
         let mut out = Outbox::default();
-        let machine = Machine::new(
-            member.config.clone(),
-            network,
-            seed,
-            time,
-            &member.disk,
-            &mut out,
-        );
+        let config = member.config.clone();
+        let birth = match self.config.roles.get(&node) {
+            Some(role) => role.birth(),
+            None => honest(),
+        };
+        let machine = birth(config, network, seed, time, &member.disk, &mut out);
         let machine = machine.map_err(|fault| self.fault(node, &fault))?;
         self.members[node].machine = Some(machine);
         self.trace.add(self.now_us, node, "start", &[]);
@@ -60,6 +59,7 @@ impl World {
                 Ok(())
             }
             Event::Solved { node } => self.solve(node, moment),
+            Event::Slow { node, life, conn } => self.feed_alive(node, life, Input::Slow { conn }),
             Event::Durable { node, life, number } => self.durable(node, life, number),
             Event::Release { index, release } => {
                 self.release_due(index, release);
@@ -88,7 +88,9 @@ impl World {
                 self.feed_alive(node, life, Input::Disconnected { conn })
             }
             Event::Resolved { node, life, seed } => {
-                let reachable = (0..self.nodes()).filter(|other| self.reaches(node, *other));
+                let resolves = !self.members[node].seed_outage;
+                let all = (0..self.nodes()).filter(|_| resolves);
+                let reachable = all.filter(|other| self.reaches(node, *other));
                 let addresses = reachable
                     .filter_map(|other| endpoint(other).address())
                     .collect();
@@ -108,6 +110,10 @@ impl World {
 
     /// Hands a fact to a node, if it runs, and wakes it as long as it is due.
     pub(super) fn feed(&mut self, node: usize, input: Input) -> Result<(), Violation> {
+        if let Some(held) = &mut self.members[node].held {
+            held.push(Held::Fact(Box::new(input)));
+            return Ok(());
+        }
         let time = self.time(node);
         let mut next = Some(input);
         while let Some(input) = next {
@@ -154,6 +160,11 @@ impl World {
         let Some(machine) = &member.machine else {
             return Ok(());
         };
+        let machine = machine.machine();
+        if machine.orphans() > MAX_ORPHANS {
+            let what = format!("{} blocks wait for parents", machine.orphans());
+            return Err(self.violation(node, what));
+        }
         let tip = machine.chain().tip();
         let seen = member.seen.as_ref();
         if seen.is_none_or(|(parents, _)| *parents != tip.parents) {
@@ -169,7 +180,8 @@ impl World {
             self.moved(node);
         }
         let member = &mut self.members[node];
-        let deadline = member.machine.as_ref().and_then(Machine::next_deadline);
+        let machine = member.machine.as_ref();
+        let deadline = machine.and_then(|machine| machine.next_deadline());
         let at_us = deadline.map(|at_ms| (at_ms * 1_000).max(self.now_us));
         if member.wake.map(|(at_us, _)| at_us) != at_us {
             let schedule = |at_us| self.queue.schedule(at_us, Event::Wake { node });
@@ -202,6 +214,10 @@ impl World {
                 self.act(node, effect)?;
                 continue;
             };
+            if self.members[node].disk_full && !batch.is_empty() {
+                // As the program does: it says so and ends.
+                return self.crash(node);
+            }
             let number = self.write(node, *batch);
             self.members[node]
                 .waiting
@@ -224,9 +240,13 @@ impl World {
         number
     }
 
-    fn durable(&mut self, node: usize, life: u64, number: u64) -> Result<(), Violation> {
+    pub(super) fn durable(&mut self, node: usize, life: u64, number: u64) -> Result<(), Violation> {
         let member = &mut self.members[node];
         if member.life != life {
+            return Ok(());
+        }
+        if let Some(held) = &mut member.held {
+            held.push(Held::Durable(number));
             return Ok(());
         }
         member.disk.sync(number);
@@ -287,12 +307,17 @@ impl World {
                     .schedule(at_us, Event::Resolved { node, life, seed });
             }
             Effect::Disconnect {
+                conn,
                 reason: Reason::Fault(fault),
-                ..
-            } => {
+            } if !self.may_fault(node, conn) => {
                 return Err(self.violation(node, format!("it faults an honest peer: {fault}")));
             }
-            Effect::Disconnect { conn, .. } => self.close(node, conn),
+            Effect::Disconnect { conn, reason } => {
+                if matches!(reason, Reason::Fault(_)) {
+                    self.members[node].faults += 1;
+                }
+                self.close(node, conn);
+            }
             Effect::Mine(templates) => self.work(node, templates),
             Effect::Answer { ticket, result } => drop(self.answers.insert(ticket, result)),
             Effect::Notify(event) => self.notice(node, &event)?,
@@ -323,8 +348,10 @@ impl World {
         if let Happening::BlockRejected {
             label: "state_digest" | "header",
             reason,
+            id,
             ..
         } = event
+            && !self.may_refuse(node, id)
         {
             return Err(self.violation(node, format!("it refuses an honest block: {reason}")));
         }

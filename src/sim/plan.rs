@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::check::Violation;
+use super::setup::WorldConfig;
 use super::simulated;
-use super::world::{World, WorldConfig};
+use super::world::World;
 use crate::protocol::chain::id::AccountId;
 use crate::protocol::chain::key::KeyPair;
 use crate::protocol::chain::params::{Allocation, Network, Params};

@@ -8,6 +8,7 @@
 //! The withholder is as strong as its links: it knows what reaches its front, and what it releases spreads from there.
 
 use super::world::{Event, World};
+use crate::adversary::lead::Lead;
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::Record;
@@ -15,17 +16,8 @@ use crate::protocol::chain::view::Record;
 /// When a withholder keeps back what it finds, and when it lets it go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// Builds a branch of its own as long as that is ahead (I. Eyal and E. G. Sirer, "Majority is not enough: Bitcoin mining is
-    /// vulnerable", FC 2014). With work in place of length: blocks of different streams count differently.
-    Lead {
-        /// It begins with a block of these streams, and publishes others at once.
-        begins: Vec<Stream>,
-        /// So many of its own blocks make it worth while to publish: with more than k of them, what others found is red.
-        aim: u64,
-        /// It publishes when others come as close as what all streams together count in so many milliseconds. At any rate when they
-        /// have overtaken it.
-        margin_ms: u64,
-    },
+    /// Builds a branch of its own as long as that is ahead.
+    Lead(Lead),
     /// Publishes what it has found so many milliseconds after the first block of it.
     Delay {
         /// The time.
@@ -91,7 +83,7 @@ impl Withholder {
     /// Whether it keeps back a block of this stream, found while the gate was open.
     fn begins(&self, stream: Stream) -> bool {
         let may_begin = match &self.strategy {
-            Strategy::Lead { begins, .. } => begins.contains(&stream),
+            Strategy::Lead(lead) => lead.begins.contains(&stream),
             Strategy::Delay { .. } => true,
         };
         self.has_agreed && may_begin
@@ -105,21 +97,11 @@ impl Withholder {
 
     /// Whether it lets go what it has, when so much is public.
     fn gives_up(&self, public: &Record, private: &Record, network: &Network) -> bool {
-        let Strategy::Lead { aim, margin_ms, .. } = self.strategy else {
-            return false;
-        };
-        let lead = private.work.to_f64() - public.work.to_f64();
-        let margin = margin_ms as f64 * work_of_a_millisecond(private, network);
-        lead < 0.0 || (lead < margin && self.kept >= aim)
+        match &self.strategy {
+            Strategy::Lead(lead) => lead.gives_up(self.kept, public, private, network),
+            Strategy::Delay { .. } => false,
+        }
     }
-}
-
-/// What the blocks of all streams together count in a millisecond, as the youngest block has it: all streams count alike.
-fn work_of_a_millisecond(youngest: &Record, network: &Network) -> f64 {
-    let interval_ms = network
-        .stream(youngest.stream())
-        .map_or(1, |stream| stream.params.interval_ms);
-    network.streams().count() as f64 * youngest.own_work.to_f64() / interval_ms as f64
 }
 
 impl World {
@@ -171,7 +153,7 @@ impl World {
     pub(super) fn moved(&mut self, node: usize) {
         for index in 0..self.withholders.len() {
             let Withholder { front, back, .. } = self.withholders[index];
-            let chain = |node: usize| Some(self.members[node].machine.as_ref()?.chain());
+            let chain = |node: usize| Some(self.members[node].machine.as_ref()?.machine().chain());
             let (true, Some(public), Some(private)) =
                 (node == front || node == back, chain(front), chain(back))
             else {

@@ -14,6 +14,9 @@ use crate::protocol::wire::message::{Message, MessageError, Received};
 /// Frames of relay that are remembered: a block reaches every node within the time of a few others.
 const MEMORY: usize = 4_096;
 
+/// Bytes of frames that wait on a link in one direction, as a node bears them.
+const QUEUE_BYTES: usize = 16 << 20;
+
 /// The first port of those that a dialling node has.
 const EPHEMERAL: u16 = 40_000;
 
@@ -57,7 +60,15 @@ impl World {
         };
         let receiver = 1 - link.end(conn);
         let line = &mut link.lines[receiver];
-        let at_us = line.arrival_us(self.now_us, frame.bytes.len(), &mut self.rng);
+        let bytes = frame.bytes.len();
+        if link.queued[receiver] > 0 && link.queued[receiver] + bytes > QUEUE_BYTES {
+            let life = self.members[node].life;
+            let event = Event::Slow { node, life, conn };
+            self.queue.schedule(self.now_us, event);
+            return;
+        }
+        let at_us = line.arrival_us(self.now_us, bytes, &mut self.rng);
+        link.queued[receiver] += bytes;
         link.queues[receiver].push_back(frame);
         self.queue
             .schedule(at_us, Event::Frame { link: id, receiver });
@@ -67,7 +78,8 @@ impl World {
         let Some(link) = self.links.get_mut(&id) else {
             return Ok(());
         };
-        let (node, conn) = (link.nodes[receiver], link.conns[receiver]);
+        let nodes = link.nodes;
+        let (node, conn) = (nodes[receiver], link.conns[receiver]);
         if link.lines[receiver].is_cut() {
             link.stalled[receiver] += 1;
             return Ok(());
@@ -75,11 +87,16 @@ impl World {
         let Some(frame) = link.queues[receiver].pop_front() else {
             return Ok(());
         };
+        link.queued[receiver] -= frame.bytes.len();
+        link.arrived[receiver] += frame.bytes.len() as u64;
         self.arrived += 1;
         self.bytes += frame.bytes.len() as u64;
         self.trace.add(self.now_us, node, "frame", &frame.hash);
         match self.checked(&frame) {
             Ok(message) => self.feed(node, Input::Message { conn, message }),
+            Err(error) if nodes.into_iter().any(|end| self.breaks_rules(end)) => {
+                self.feed(node, Input::Malformed { conn, error })
+            }
             Err(error) => Err(self.violation(node, format!("an honest peer sent {error}"))),
         }
     }

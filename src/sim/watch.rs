@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::world::World;
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::{BlockId, NodeKey};
+use crate::protocol::link::RoundTrip;
 use crate::protocol::machine::io::{Event, Origin};
 
 /// A node has taken a block in.
@@ -24,6 +25,23 @@ pub struct Arrival {
     pub from: Option<usize>,
     /// Whether it was asked for to catch up.
     pub synced: bool,
+}
+
+/// What a node has measured of a session and sent over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The node at the other end.
+    pub peer: usize,
+    /// How long pings take, once one was answered.
+    pub round_trip: Option<RoundTrip>,
+    /// Bytes of frames that have arrived there.
+    pub sent_bytes: u64,
+    /// Bytes of frames on their way, or held back.
+    pub queued_bytes: u64,
+    /// Segments sent while some are lost.
+    pub segments: u64,
+    /// How many of them were.
+    pub losses: u64,
 }
 
 /// What has been seen since it was last taken.
@@ -100,6 +118,27 @@ impl World {
     pub fn seen(&mut self) -> Seen {
         let watch = self.watch.as_mut();
         watch.map_or_else(Seen::default, |watch| std::mem::take(&mut watch.seen))
+    }
+
+    /// The sessions of a node.
+    pub fn sessions(&self, node: usize) -> Vec<Session> {
+        let member = &self.members[node];
+        let machine = member.machine.iter();
+        let sessions = machine.flat_map(|behaviour| behaviour.machine().sessions());
+        let seen = sessions.filter_map(|(conn, .., session)| {
+            let link = self.links.get(member.conns.get(&conn)?)?;
+            let receiver = 1 - link.end(conn);
+            let (segments, losses) = link.lines[receiver].losses();
+            Some(Session {
+                peer: link.nodes[receiver],
+                round_trip: session.meter.round_trip(),
+                sent_bytes: link.arrived[receiver],
+                queued_bytes: link.queued[receiver] as u64,
+                segments,
+                losses,
+            })
+        });
+        seen.collect()
     }
 
     /// Frames that arrived, and their bytes.

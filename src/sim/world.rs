@@ -1,7 +1,7 @@
 //! A network of machines, the events between them, and the hands that hurt and heal it.
 
 use std::array::from_fn;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::map::{self, REGIONS};
 use super::mining::{Attempt, Luck};
 use super::queue::{Moment, Queue};
 use super::role::Withholder;
+use super::setup::WorldConfig;
 use super::table::Table;
 use super::trace::Trace;
 use super::watch::Watch;
@@ -21,13 +22,12 @@ use crate::protocol::chain::key::KeyPair;
 use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::ordering::Colour;
 use crate::protocol::chain::params::Network;
-use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Location, Tip, View};
 use crate::protocol::chain::work::Work;
 use crate::protocol::endpoint::Endpoint;
-use crate::protocol::link::{Conditions, RoundTrip};
+use crate::protocol::machine::MachineConfig;
+use crate::protocol::machine::behaviour::Behaviour;
 use crate::protocol::machine::io::{Command, ConnId, Effect, Input, Ticket};
-use crate::protocol::machine::{Machine, MachineConfig};
 use crate::protocol::mempool::AdmissionError;
 use crate::protocol::rng::Rng;
 use crate::protocol::time::Time;
@@ -37,63 +37,6 @@ const PORT: u16 = 9_000;
 
 /// The wall clock at the start: 2026-01-01 UTC, in milliseconds.
 const EPOCH_MS: u64 = 1_767_225_600_000;
-
-/// A world at its start.
-#[derive(Clone, Debug)]
-pub struct WorldConfig {
-    /// From which all draws follow.
-    pub seed: u64,
-    /// The network, without proof of work: see [`super::simulated`].
-    pub network: Arc<Network>,
-    /// Nodes.
-    pub nodes: usize,
-    /// Who keeps a connection to whom: the first dials the second.
-    pub edges: Vec<(usize, usize)>,
-    /// The time that a frame takes, in microseconds: at least, at most.
-    pub latency_us: (u64, u64),
-    /// The region of each node: frames take what [`map`] says beside that. Empty for a network on one site.
-    pub regions: Vec<usize>,
-    /// What is done beside that to all that one node sends another. It can be changed: see [`World::set_conditions`].
-    pub conditions: BTreeMap<(usize, usize), Conditions>,
-    /// The time that a write takes to be durable, in microseconds: at least, at most.
-    pub persist_us: (u64, u64),
-    /// Hashes per second that each node spends on each stream.
-    pub hashrate: u64,
-    /// Nodes that drop bodies that no reorganisation reaches.
-    pub pruning: BTreeSet<usize>,
-    /// Connections that a node opens by itself to nodes that it hears of.
-    pub target_outbound: usize,
-    /// The time between two signs of life that are asked for, in milliseconds.
-    pub ping_interval_ms: u64,
-}
-
-impl WorldConfig {
-    /// A small network on one site: node i keeps a connection to i-1 and to one random earlier node.
-    pub fn new(seed: u64, network: Arc<Network>, nodes: usize) -> Self {
-        let mut rng = Rng::new(seed ^ 0x7472_6565);
-        let mut edges = Vec::new();
-        for node in 1..nodes {
-            edges.push((node, node - 1));
-            if node > 1 {
-                edges.push((node, rng.below(node as u64 - 1) as usize));
-            }
-        }
-        Self {
-            seed,
-            network,
-            nodes,
-            edges,
-            latency_us: (1_000, 20_000),
-            regions: Vec::new(),
-            conditions: BTreeMap::new(),
-            persist_us: (500, 10_000),
-            hashrate: 2_000,
-            pruning: BTreeSet::new(),
-            target_outbound: 0,
-            ping_interval_ms: 10_000,
-        }
-    }
-}
 
 /// What is known of a node from outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +49,8 @@ pub struct NodeStatus {
     pub mined: BTreeMap<Stream, u64>,
     /// How often it has refused a block, by the word for the reason.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Connections that it has ended because the peer broke the rules.
+    pub faults: u64,
     /// Waiting transactions.
     pub mempool: usize,
     /// Whether it mines.
@@ -117,23 +62,31 @@ pub struct NodeStatus {
 /// A member of the world.
 pub(super) struct Member {
     /// `None` while it is down.
-    pub(super) machine: Option<Machine>,
+    pub(super) machine: Option<Box<dyn Behaviour>>,
     pub(super) disk: Disk,
     pub(super) rng: Rng,
     pub(super) config: MachineConfig,
     pub(super) clock_offset_ms: i64,
+    /// Whether it can write nothing.
+    pub(super) disk_full: bool,
+    /// Whether it resolves no seed.
+    pub(super) seed_outage: bool,
+    /// What waits for it while it stands still.
+    pub(super) held: Option<Vec<Held>>,
     /// Counts the starts: what belongs to an earlier one is void.
     pub(super) life: u64,
     /// When its timer is due.
     pub(super) wake: Option<Moment>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) luck: Option<Luck>,
-    pub(super) hashrate: u64,
+    /// Hashes per second, by stream.
+    pub(super) hashrate: BTreeMap<Stream, u64>,
     pub(super) extra_nonce: u64,
     pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
     pub(super) conns: BTreeMap<ConnId, u64>,
     pub(super) mined: BTreeMap<Stream, u64>,
     pub(super) refused: BTreeMap<&'static str, u64>,
+    pub(super) faults: u64,
     pub(super) checked: Checked,
     /// The parents of the next block and the work behind them, when the node was last compared.
     pub(super) seen: Option<(Vec<BlockId>, Work)>,
@@ -141,6 +94,14 @@ pub(super) struct Member {
     pub(super) durable: Option<Tip>,
     /// Newer ones, by the write that they wait for.
     pub(super) tips: VecDeque<(u64, Tip)>,
+}
+
+/// What waits for a node that stands still.
+pub(super) enum Held {
+    /// A fact.
+    Fact(Box<Input>),
+    /// A write, by its number, that is durable.
+    Durable(u64),
 }
 
 /// Something that will happen.
@@ -178,6 +139,12 @@ pub(super) enum Event {
     Wake { node: usize },
     /// A node may find a block.
     Solved { node: usize },
+    /// A connection's queue was full.
+    Slow {
+        node: usize,
+        life: u64,
+        conn: ConnId,
+    },
     /// A write is durable.
     Durable { node: usize, life: u64, number: u64 },
     /// A withholder has waited for long enough, if that is still its release of this number.
@@ -260,18 +227,16 @@ impl World {
     fn member(&mut self, node: usize) -> Member {
         let keys = KeyPair::from_seed(format!("{} node {node}", self.config.seed).as_bytes());
         let dialled = self.config.edges.iter().filter(|(from, _)| *from == node);
+        let set = self.config.machines.get(&node).cloned();
+        let set = set.unwrap_or_else(|| self.config.machine());
         let config = MachineConfig {
             key: NodeKey(keys.public().0),
             miner: keys.public(),
             port: PORT,
             agent: "sim".to_owned(),
             peers: dialled.map(|(_, to)| endpoint(*to)).collect(),
-            target_outbound: self.config.target_outbound,
-            max_inbound: self.config.nodes,
-            ping_interval_ms: self.config.ping_interval_ms,
-            silent_timeout_ms: 3 * self.config.ping_interval_ms,
-            prune: self.config.pruning.contains(&node),
-            ..MachineConfig::default()
+            prune: set.prune || self.config.pruning.contains(&node),
+            ..set
         };
         Member {
             machine: None,
@@ -279,16 +244,22 @@ impl World {
             rng: self.rng.fork(),
             config,
             clock_offset_ms: 0,
+            disk_full: false,
+            seed_outage: false,
+            held: None,
             life: 0,
             wake: None,
             attempts: Vec::new(),
             luck: None,
-            hashrate: self.config.hashrate,
+            hashrate: Stream::ALL
+                .map(|stream| (stream, self.config.hashrate))
+                .into(),
             extra_nonce: 0,
             waiting: VecDeque::new(),
             conns: BTreeMap::new(),
             mined: BTreeMap::new(),
             refused: BTreeMap::new(),
+            faults: 0,
             checked: Checked::default(),
             seen: None,
             durable: None,
@@ -362,16 +333,23 @@ impl World {
     /// How a node is; `None` while it is down.
     pub fn status(&self, node: usize) -> Option<NodeStatus> {
         let member = &self.members[node];
-        let machine = member.machine.as_ref()?;
+        let behaviour = member.machine.as_ref()?;
+        let machine = behaviour.machine();
         Some(NodeStatus {
             tip: machine.chain().tip().clone(),
             sessions: machine.sessions().count(),
             mined: member.mined.clone(),
             refused: member.refused.clone(),
+            faults: member.faults,
             mempool: machine.mempool().len(),
-            mining: machine.is_mining(),
+            mining: behaviour.is_mining(),
             miner: member.config.miner,
         })
+    }
+
+    /// Connections that a node has open, sessions or not.
+    pub fn connections(&self, node: usize) -> usize {
+        self.members[node].conns.len()
     }
 
     /// The key of a node.
@@ -379,23 +357,15 @@ impl World {
         self.members[node].config.key
     }
 
-    /// What a node has measured of its sessions, by the peer's key.
-    pub fn round_trips(&self, node: usize) -> BTreeMap<NodeKey, RoundTrip> {
-        let machine = self.members[node].machine.iter();
-        let sessions = machine.flat_map(|machine| machine.sessions());
-        sessions
-            .filter_map(|(.., session)| Some((session.key, session.meter.round_trip()?)))
-            .collect()
-    }
-
     /// The tip of a node; `None` while it is down.
     pub fn tip(&self, node: usize) -> Option<&Tip> {
-        Some(self.members[node].machine.as_ref()?.chain().tip())
+        Some(self.members[node].machine.as_ref()?.machine().chain().tip())
     }
 
-    /// Whether all running nodes have one order.
+    /// Whether all running nodes that keep the rules have one order.
     pub fn agrees(&self) -> bool {
         let mut tips = (0..self.nodes())
+            .filter(|node| !self.breaks_rules(*node))
             .filter_map(|node| self.tip(node))
             .map(|tip| &tip.parents);
         let first = tips.next();
@@ -422,36 +392,6 @@ impl World {
         self.members[node].disk.transaction(id).ok().flatten()
     }
 
-    /// Hands a transaction to a node; `None` if it is down. [`World::answer`] tells what it says, once it does.
-    ///
-    /// # Errors
-    ///
-    /// An invariant was violated.
-    pub fn submit(
-        &mut self,
-        node: usize,
-        transaction: SharedTransaction,
-    ) -> Result<Option<Ticket>, Violation> {
-        if self.members[node].machine.is_none() {
-            return Ok(None);
-        }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.feed(
-            node,
-            Input::Submitted {
-                ticket,
-                transaction,
-            },
-        )?;
-        Ok(Some(ticket))
-    }
-
-    /// The answer to a submission, once it is durable.
-    pub fn answer(&self, ticket: Ticket) -> Option<&Result<TransactionId, AdmissionError>> {
-        self.answers.get(&ticket)
-    }
-
     /// Starts or stops mining on a node that runs.
     ///
     /// # Errors
@@ -460,11 +400,6 @@ impl World {
     pub fn mine(&mut self, node: usize, mining: bool) -> Result<(), Violation> {
         self.members[node].config.mining = mining;
         self.feed(node, Input::Command(Command::Mine(mining)))
-    }
-
-    /// Sets the hashes per second and stream of a node, from its next template on.
-    pub fn set_hashrate(&mut self, node: usize, hashrate: u64) {
-        self.members[node].hashrate = hashrate;
     }
 
     pub(super) fn violation(&self, node: usize, what: impl Into<String>) -> Violation {

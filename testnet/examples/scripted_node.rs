@@ -115,6 +115,7 @@ impl Node {
                 state.mining = false;
                 json!({ "result": null })
             }
+            "set_hashrate" => json!({ "result": null }),
             "submit_transaction" => json!({ "result": { "id": TransactionId([1; 32]) } }),
             "transaction" if self.script == "lose" => {
                 json!({ "error": { "code": code::NOT_FOUND, "message": "no such transaction" } })

@@ -3,7 +3,10 @@
 //! A backend starts and ends nodes and shows their logs; everything else goes through [`crate::network`]. Nothing of
 //! a run is left after [`Backend::cleanup`], which may be called at any moment and more than once.
 
+mod disk;
 pub mod docker;
+pub mod lasting;
+pub(crate) mod ports;
 pub mod process;
 pub mod sim;
 
@@ -12,11 +15,13 @@ use std::path::{Path, PathBuf};
 
 use triskel::protocol::link::Conditions;
 
-use crate::cli::{BackendChoice, RunOptions};
+use crate::cli::{BackendChoice, BackendOptions};
+use crate::engine::schedule::Surroundings;
+use crate::evidence::record::Program;
 use crate::network::{Access, CallError};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::scenario::{ActionKind, Capability, Loaded, Problem};
+use crate::scenario::{ActionKind, Capability, Loaded, Problem, Role, Upgrade, config_keys};
 
 use docker::Docker;
 use process::Process;
@@ -41,7 +46,7 @@ pub struct BackendError(pub String);
 /// A node that is no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Its exit code; `None` if a signal ended it.
+    /// Its exit code; `None` if a signal ended it, or nobody was there to see.
     pub code: Option<i32>,
 }
 
@@ -59,7 +64,7 @@ impl std::fmt::Display for Ended {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.code {
             Some(code) => write!(formatter, "ended with code {code}"),
-            None => formatter.write_str("was ended by a signal"),
+            None => formatter.write_str("was ended by a signal, or while nobody watched"),
         }
     }
 }
@@ -71,6 +76,15 @@ impl Backend {
             Self::Process(_) => "process",
             Self::Docker(_) => "docker",
             Self::Sim => "sim",
+        }
+    }
+
+    /// What its nodes run, for who runs it again. A simulated node is this program.
+    pub fn program(&self) -> Option<Program> {
+        match self {
+            Self::Process(process) => Program::file(process.program()),
+            Self::Docker(docker) => Some(docker.program()),
+            Self::Sim => Program::file(&std::env::current_exe().ok()?),
         }
     }
 
@@ -90,31 +104,32 @@ impl Backend {
     /// Ends a node: without warning, or as it is asked to.
     pub async fn end(
         &mut self,
+        plan: &Plan,
         access: &Access,
         node: usize,
         kill: bool,
     ) -> Result<(), BackendError> {
         match (self, access) {
             (_, Access::Sim(simulation, _)) => violated(simulation.end(node)),
-            (Self::Process(process), _) => {
-                process.end(node, kill).await;
-                Ok(())
-            }
-            (backend, _) => Err(backend.cannot("end nodes")),
+            (Self::Process(process), _) => process.end(plan, node, kill).await,
+            (Self::Docker(docker), _) => docker.end(node, kill).await,
+            (Self::Sim, _) => Err(not_simulated()),
         }
     }
 
-    /// Starts a node that is down. It need not answer yet.
-    pub fn launch(
+    /// Starts a node that is down, as what its last upgrade made of it. It need not answer yet.
+    pub async fn launch(
         &mut self,
         plan: &Plan,
         access: &Access,
         node: usize,
+        upgrade: Option<&Upgrade>,
     ) -> Result<(), BackendError> {
         match (self, access) {
             (_, Access::Sim(simulation, _)) => violated(simulation.restart(node)),
-            (Self::Process(process), _) => process.launch(plan, node),
-            (backend, _) => Err(backend.cannot("start nodes again")),
+            (Self::Process(process), _) => process.launch(plan, node, upgrade),
+            (Self::Docker(docker), _) => docker.launch(plan, node, upgrade).await,
+            (Self::Sim, _) => Err(not_simulated()),
         }
     }
 
@@ -125,16 +140,32 @@ impl Backend {
                 simulation.wipe(node);
                 Ok(())
             }
-            (Self::Process(_), _) => process::wipe(plan, node),
-            (backend, _) => Err(backend.cannot("remove stores")),
+            _ => disk::wipe(plan, node),
         }
     }
 
     /// Has a node that runs stand still, or go on.
-    pub async fn pause(&mut self, node: usize, paused: bool) -> Result<(), BackendError> {
-        match self {
-            Self::Process(process) => process.pause(node, paused).await,
-            backend => Err(backend.cannot("pause nodes")),
+    #[cfg_attr(
+        not(unix),
+        allow(unused_variables, reason = "processes are paused by signals")
+    )]
+    pub async fn pause(
+        &mut self,
+        access: &Access,
+        node: usize,
+        paused: bool,
+    ) -> Result<(), BackendError> {
+        match (self, access) {
+            (_, Access::Sim(simulation, _)) => violated(simulation.pause(node, paused)),
+            #[cfg(unix)]
+            (Self::Process(process), _) => {
+                process.pause(node, paused);
+                Ok(())
+            }
+            #[cfg(not(unix))]
+            (backend @ Self::Process(_), _) => Err(backend.cannot("pause nodes")),
+            (Self::Docker(docker), _) => docker.pause(node, paused).await,
+            (Self::Sim, _) => Err(not_simulated()),
         }
     }
 
@@ -146,17 +177,16 @@ impl Backend {
         node: usize,
         links: &BTreeMap<usize, Conditions>,
         changed: &BTreeSet<usize>,
-        clock_offset_ms: i64,
+        surroundings: &Surroundings,
     ) -> Result<Result<(), CallError>, BackendError> {
         match (self, access) {
             (_, Access::Sim(simulation, _)) => {
-                Ok(simulation.set_conditions(node, links, changed, clock_offset_ms))
+                Ok(simulation.set_conditions(node, links, changed, surroundings))
             }
-            (Self::Process(_), _) => {
-                process::keep_conditions(plan, node, links, clock_offset_ms)?;
+            _ => {
+                disk::keep_conditions(plan, node, links, surroundings)?;
                 Ok(Ok(()))
             }
-            (backend, _) => Err(backend.cannot("set conditions of links")),
         }
     }
 
@@ -165,11 +195,12 @@ impl Backend {
     }
 
     /// Whether a node has ended by itself, and how.
-    pub async fn ended(&mut self, node: usize) -> Option<Ended> {
-        match self {
-            Self::Process(process) => process.ended(node),
-            Self::Docker(docker) => docker.ended(node).await,
-            Self::Sim => None,
+    pub async fn ended(&mut self, access: &Access, node: usize) -> Option<Ended> {
+        match (self, access) {
+            (_, Access::Sim(simulation, _)) => simulation.ended(node),
+            (Self::Process(process), _) => process.ended(node),
+            (Self::Docker(docker), _) => docker.ended(node).await,
+            (Self::Sim, Access::Rpc(_)) => None,
         }
     }
 
@@ -203,7 +234,7 @@ impl Backend {
 
 /// The backend that a command line asks for, and why it is this one.
 pub async fn choose(
-    options: &RunOptions,
+    options: &BackendOptions,
     progress: &mut Progress,
 ) -> Result<(Backend, String), BackendError> {
     let asked = "as asked";
@@ -250,6 +281,11 @@ fn violated(result: Result<(), CallError>) -> Result<(), BackendError> {
     result.map_err(|error| BackendError(format!("backend sim: {error}")))
 }
 
+/// The nodes of a simulation are reached through the simulation alone.
+fn not_simulated() -> BackendError {
+    BackendError("backend sim: a node is not simulated".to_owned())
+}
+
 /// What every backend can do whose links and nodes the [`engine`](crate::engine) has in its hands.
 fn engine_capabilities() -> BTreeSet<Capability> {
     let faults = [
@@ -268,6 +304,9 @@ fn engine_capabilities() -> BTreeSet<Capability> {
         ActionKind::Join,
         ActionKind::Leave,
         ActionKind::Hashrate,
+        ActionKind::DiskFull,
+        ActionKind::SeedOutage,
+        ActionKind::Upgrade,
     ];
     let others = [
         Capability::LinkDelay,
@@ -277,34 +316,73 @@ fn engine_capabilities() -> BTreeSet<Capability> {
         Capability::AtBlock,
         Capability::AtEvent,
         Capability::Check,
+        Capability::Load,
+        Capability::Seeded,
+        Capability::Quantity("stale_rate"),
     ];
     let faults = faults.map(Capability::Fault);
-    faults.into_iter().chain(others).collect()
+    let roles = roles();
+    faults.into_iter().chain(others).chain(roles).collect()
+}
+
+fn roles() -> impl Iterator<Item = Capability> {
+    let roles = Role::ALL.into_iter().filter(|role| !role.is_honest());
+    roles.map(Capability::Role)
 }
 
 /// What a backend can do beside what all can. Whoever teaches one something adds it here.
 pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
     let mut capabilities = match backend {
-        "process" | "sim" => engine_capabilities(),
+        "process" | "docker" | "sim" => engine_capabilities(),
         _ => BTreeSet::new(),
     };
     capabilities.extend(match backend {
         "process" => vec![
-            Capability::Config,
             Capability::Streams,
             Capability::Program,
+            Capability::Metric,
+            Capability::Log,
+            Capability::Quantity("reorganisation"),
+            Capability::Invariant("no_panic"),
+            Capability::Invariant("no_unexpected_restart"),
+            Capability::Invariant("supply"),
+            Capability::Invariant("no_invalid_block"),
+            Capability::Invariant("no_honest_penalty"),
             #[cfg(unix)]
             Capability::Fault(ActionKind::Pause),
+            // What the system says of a process is in its metrics on Linux alone.
+            #[cfg(target_os = "linux")]
+            Capability::Quantity("memory_mib"),
+            #[cfg(target_os = "linux")]
+            Capability::Quantity("descriptors"),
+            #[cfg(target_os = "linux")]
+            Capability::Invariant("memory_mib"),
+            #[cfg(target_os = "linux")]
+            Capability::Invariant("descriptors"),
         ],
         "docker" => vec![
-            Capability::Config,
             Capability::Streams,
             Capability::Image,
-            Capability::Check,
+            Capability::Load,
+            Capability::Fault(ActionKind::Pause),
+            // What is judged by logs is not here: the engine hands them out only in the end.
+            Capability::Metric,
+            Capability::Quantity("memory_mib"),
+            Capability::Quantity("descriptors"),
+            Capability::Invariant("memory_mib"),
+            Capability::Invariant("descriptors"),
+            Capability::Invariant("supply"),
+            Capability::Invariant("no_unexpected_restart"),
         ],
-        // Its oracle replays every order of every node, and compares accounts and supply. Its nodes run in this program: one that
-        // panics ends it.
+        // Its oracle replays every order of every node, and compares accounts and supply, and no honest node may fault another. Its
+        // nodes run in this program: one that panics ends it. What they have open are their connections.
         "sim" => vec![
+            Capability::Streams,
+            Capability::Fault(ActionKind::Pause),
+            Capability::Invariant("no_honest_penalty"),
+            Capability::Invariant("descriptors"),
+            Capability::Quantity("descriptors"),
+            Capability::Quantity("reorganisation"),
             Capability::Invariant("supply"),
             Capability::Invariant("no_invalid_block"),
             Capability::Invariant("no_unexpected_restart"),
@@ -312,6 +390,13 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
         ],
         _ => Vec::new(),
     });
+    match backend {
+        "sim" => capabilities.extend(sim::CONFIG_KEYS.map(Capability::Config)),
+        _ => capabilities.extend(config_keys().map(Capability::Config)),
+    }
+    if backend == "docker" {
+        capabilities.extend(roles());
+    }
     // They are functions of what every backend records.
     capabilities.extend(STATISTICS.map(Capability::Statistic));
     capabilities
@@ -319,13 +404,10 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
 
 /// What a scenario asks for that the chosen backend cannot do; nothing is known of `auto` before it has chosen.
 pub fn missing(choice: BackendChoice, loaded: &Loaded) -> Vec<Problem> {
-    let name = match choice {
-        BackendChoice::Auto => return Vec::new(),
-        BackendChoice::Docker => "docker",
-        BackendChoice::Process => "process",
-        BackendChoice::Sim => "sim",
-    };
-    loaded.missing(name, &capabilities(name))
+    match choice {
+        BackendChoice::Auto => Vec::new(),
+        choice => loaded.missing(choice.name(), &capabilities(choice.name())),
+    }
 }
 
 /// The repository that the current directory is part of, if it is.

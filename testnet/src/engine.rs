@@ -5,7 +5,14 @@
 //! was last brought about, it is brought about. So faults overlap freely, and a node that starts again is as the faults want it
 //! then.
 
+mod adapt;
+pub mod invariants;
+pub mod lasting;
 pub mod links;
+pub mod logs;
+pub mod measure;
+pub mod probe;
+pub mod readings;
 pub mod schedule;
 pub mod snapshot;
 pub mod watch;
@@ -15,13 +22,17 @@ use std::time::Duration;
 
 use serde_json::json;
 use triskel::protocol::link::Conditions;
+use triskel::sim::watch::Session;
 
-use crate::network::CallError;
+use crate::evidence::record::LinkLine;
+use crate::evidence::recording::Judged;
 use crate::plan::Plan;
-use crate::scenario::Act;
+use crate::scenario::{Edge, Invariants};
 use crate::stage::{Failure, Run};
 use links::{Desired, desired};
-use schedule::{Schedule, Turn, Wanted};
+use measure::Measurements;
+use probe::{Effect, Probe, Sight};
+use schedule::{Schedule, Surroundings, Turn, Wanted};
 use snapshot::Snapshot;
 use watch::Watch;
 
@@ -37,9 +48,20 @@ pub struct Engine {
     /// The faults from which `links` follow.
     on_links: Vec<usize>,
     links: Desired,
+    /// Nodes of a lasting network that have ended by themselves: nothing is done to them until somebody starts them again.
+    lost: BTreeSet<usize>,
     /// Whether all nodes are as wanted.
     settled: bool,
     over: Option<Over>,
+    invariants: Invariants,
+    /// The invariant that does not hold, and why.
+    violated: Option<(&'static str, String)>,
+    /// What is found of links.
+    pub measurements: Measurements,
+    /// Effects that are waited for.
+    pub probes: Vec<Probe>,
+    /// When links were looked at last, by the network's clock.
+    pub looked: Duration,
 }
 
 /// What was brought about of a node.
@@ -47,6 +69,17 @@ pub struct Engine {
 struct Applied {
     wanted: Wanted,
     links: BTreeMap<usize, Conditions>,
+    /// Whether it has ended by itself since it was started last.
+    fell: bool,
+}
+
+/// Why a node may end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Borne {
+    /// It can write nothing.
+    DiskFull,
+    /// The scenario does not demand that it goes on.
+    Allowed,
 }
 
 /// The end of all faults.
@@ -66,6 +99,7 @@ impl Engine {
         let applied = nodes.map(|(index, (node, links))| Applied {
             wanted: schedule.wanted(index, node),
             links: links.clone(),
+            fell: false,
         });
         Self {
             nodes: applied.collect(),
@@ -73,8 +107,14 @@ impl Engine {
             began: None,
             on_links: Vec::new(),
             links,
+            lost: BTreeSet::new(),
             settled: true,
             over: None,
+            invariants: plan.scenario.verdict.invariants.clone(),
+            violated: None,
+            measurements: Measurements::default(),
+            probes: Vec::new(),
+            looked: Duration::ZERO,
             schedule,
         }
     }
@@ -83,7 +123,8 @@ impl Engine {
     pub fn absent(&self) -> BTreeSet<usize> {
         let nodes = self.nodes.iter().enumerate();
         let absent = nodes.filter(|(_, node)| !node.wanted.up || node.wanted.paused);
-        absent.map(|(index, _)| index).collect()
+        let absent = absent.map(|(index, _)| index);
+        absent.chain(self.lost.iter().copied()).collect()
     }
 
     /// When the last fault ended, by the network's clock; the start of mining if there was none.
@@ -100,9 +141,54 @@ impl Engine {
         let Some(began) = self.began else {
             return Ok(());
         };
+        if let Err((name, why)) = invariants::look(&self.invariants, snapshot) {
+            let text = format!("invariant {name} does not hold: {why}");
+            self.violated = Some((name, why));
+            return Err(Failure::Verdict(text));
+        }
         let over = self.over.is_some();
         let looked = self.watch.look(now.saturating_sub(began), snapshot, over);
         looked.map_err(Failure::Verdict)
+    }
+
+    /// How the checks and the demanded invariants stand, once the run is over.
+    pub fn judged(&self) -> Vec<Judged> {
+        let mut names = self.invariants.demanded();
+        names.extend(self.violated.iter().map(|(name, _)| *name));
+        names.sort_unstable();
+        names.dedup();
+        let invariant = |name: &'static str| {
+            let why = self.violated.iter().find(|(violated, _)| *violated == name);
+            Judged {
+                name: format!("invariant {name}"),
+                holds: why.is_none(),
+                reason: why.map(|(_, why)| why.clone()).unwrap_or_default(),
+            }
+        };
+        let invariants = names.into_iter().map(invariant);
+        invariants.chain(self.watch.judged()).collect()
+    }
+
+    /// Takes notice of a node that has ended by itself, and tells why that is to be borne. It is started again as soon as it has
+    /// room.
+    ///
+    /// # Errors
+    ///
+    /// It is not: how it ended stands in the text.
+    pub fn note_fall(&mut self, node: usize, how: String) -> Result<Borne, Failure> {
+        let applied = &mut self.nodes[node];
+        let borne = match applied.wanted.surroundings.disk_full {
+            true => Borne::DiskFull,
+            false if self.invariants.no_unexpected_restart == Some(false) => Borne::Allowed,
+            false => {
+                self.violated = Some(("no_unexpected_restart", how.clone()));
+                return Err(Failure::Verdict(how));
+            }
+        };
+        applied.wanted.up = false;
+        applied.wanted.paused = false;
+        applied.fell = true;
+        Ok(borne)
     }
 
     /// What the checks say of a run that is over.
@@ -112,6 +198,104 @@ impl Engine {
     /// One fails.
     pub fn conclude(&self) -> Result<(), Failure> {
         self.watch.conclude().map_err(Failure::Verdict)
+    }
+
+    /// When mining began, by the network's clock; zero before.
+    pub fn began(&self) -> Duration {
+        self.began.unwrap_or_default()
+    }
+
+    /// What all links should be like, so long after mining began.
+    fn update_links(&mut self, plan: &Plan, now: Duration) {
+        let on_links = self.schedule.on_links(now);
+        if on_links != self.on_links {
+            let faults = on_links.iter().map(|&index| self.schedule.fault(index));
+            let faults: Vec<_> = faults.collect();
+            self.links = desired(plan.nodes.len(), &plan.edges, &faults);
+            self.on_links = on_links;
+        }
+    }
+
+    /// The receivers for whom something differs from what was brought about of a node's links; nothing if all is as wanted.
+    fn changed(&self, node: usize, wanted: Wanted) -> Option<BTreeSet<usize>> {
+        let (links, applied) = (&self.links[node], &self.nodes[node]);
+        let same_machine = applied.wanted.surroundings == wanted.surroundings;
+        let is_settled = same_machine && applied.links == *links;
+        (!is_settled).then(|| links::changed(&applied.links, links))
+    }
+
+    /// Takes a node's links and clock to be as wanted.
+    fn applied(&mut self, node: usize, surroundings: Surroundings) {
+        let applied = &mut self.nodes[node];
+        applied.links.clone_from(&self.links[node]);
+        applied.wanted.surroundings = surroundings;
+    }
+
+    /// What is done to what a node sends another, and to what comes back.
+    pub fn asked(&self, from: usize, to: usize) -> [Conditions; 2] {
+        let link = |from: usize, to| self.nodes[from].links.get(to).copied().unwrap_or_default();
+        [link(from, &to), link(to, &from)]
+    }
+
+    /// Whether something is done to some link.
+    pub fn has_conditions(&self) -> bool {
+        self.nodes.iter().any(|node| !node.links.is_empty())
+    }
+
+    /// Takes in what a node says of its sessions, and hands out what was found of links that have changed.
+    pub fn take_sessions(
+        &mut self,
+        now: Duration,
+        from: usize,
+        sessions: &[Session],
+    ) -> Vec<LinkLine> {
+        let mut probes = std::mem::take(&mut self.probes);
+        for probe in &mut probes {
+            probe.look(now, from, sessions, |to| {
+                let [out, _] = self.asked(from, to);
+                Duration::from_micros(out.delay_us + out.jitter_us)
+            });
+        }
+        self.probes = probes;
+        let mut measurements = std::mem::take(&mut self.measurements);
+        let lines = measurements.look(now, from, sessions, |to| self.asked(from, to));
+        self.measurements = measurements;
+        lines
+    }
+
+    /// The probes that are over, and what they saw.
+    pub fn sights(&mut self, now: Duration) -> Vec<(Probe, Sight)> {
+        let probes = std::mem::take(&mut self.probes);
+        let mut sights = Vec::new();
+        for probe in probes {
+            match probe.sight(now) {
+                Some(sight) => sights.push((probe, sight)),
+                None => self.probes.push(probe),
+            }
+        }
+        sights
+    }
+
+    /// Waits for the effect that a fault, as it begins or ends, has on links that were cut and are not, or the reverse.
+    fn probe(&mut self, turn: Turn, since: Duration, before: &Desired, edges: &[Edge]) {
+        let is_cut = |links: &BTreeMap<usize, Conditions>, to: &usize| {
+            links.get(to).is_some_and(|link| link.cut.is_some())
+        };
+        let (fault, effect) = match turn {
+            Turn::Begins(fault) => (fault, Effect::Cut),
+            Turn::Ends(fault) => (fault, Effect::Healed),
+        };
+        let runs = |node: usize| self.nodes[node].wanted.up && !self.nodes[node].wanted.paused;
+        let both = |edge: &Edge| [(edge.from, edge.to), (edge.to, edge.from)];
+        let links = edges.iter().flat_map(both);
+        let changed = links.filter(|&(from, to)| {
+            let (was, is) = (is_cut(&before[from], &to), is_cut(&self.links[from], &to));
+            was != is && is == (effect == Effect::Cut) && runs(from) && runs(to)
+        });
+        let links: Vec<_> = changed.collect();
+        if !links.is_empty() {
+            self.probes.push(Probe::new(fault, effect, since, links));
+        }
     }
 
     /// Takes mining to begin now, unless it has begun.
@@ -132,6 +316,7 @@ impl Run {
             let snapshot = Snapshot {
                 plan: &self.plan,
                 states: &self.states,
+                readings: &self.readings,
             };
             let turn = self.engine.schedule.turn(now, &snapshot);
             self.bring_about(turn).await?;
@@ -175,11 +360,19 @@ impl Run {
         }
     }
 
-    /// What the nodes said that are meant to answer.
+    /// The nodes that the verdict is not about now: those that are down or stand still on purpose, and those that break the rules.
+    pub fn left_out(&self) -> BTreeSet<usize> {
+        let nodes = self.plan.nodes.iter().enumerate();
+        let rogues = nodes.filter(|(_, node)| !node.role.is_honest());
+        let rogues = rogues.map(|(index, _)| index);
+        self.engine.absent().into_iter().chain(rogues).collect()
+    }
+
+    /// What the others said.
     pub fn present(&self) -> crate::verdict::States {
-        let absent = self.engine.absent();
+        let left_out = self.left_out();
         let states = self.states.iter().enumerate();
-        let present = states.filter(|(node, _)| !absent.contains(node));
+        let present = states.filter(|(node, _)| !left_out.contains(node));
         present.map(|(_, state)| state.clone()).collect()
     }
 
@@ -227,132 +420,26 @@ impl Run {
         if let Some(turn) = turn {
             self.announce(turn);
         }
-        if self.plan.faults.is_empty() {
+        let fell = self.engine.nodes.iter().any(|node| node.fell);
+        if self.engine.schedule.is_empty() && self.engine.settled && !fell {
             return Ok(());
         }
-        let engine = &mut self.engine;
-        let on_links = engine.schedule.on_links(match engine.began {
-            Some(began) => self.network.now().saturating_sub(began),
-            None => Duration::ZERO,
-        });
-        if on_links != engine.on_links {
-            let faults = on_links.iter().map(|&index| engine.schedule.fault(index));
-            let faults: Vec<_> = faults.collect();
-            engine.links = desired(self.plan.nodes.len(), &self.plan.edges, &faults);
-            engine.on_links = on_links;
-        }
+        let since = self.network.now();
+        let before = self.engine.links.clone();
+        let now = self.since_mining();
+        self.engine.update_links(&self.plan, now);
         self.engine.settled = true;
+        self.adapt_running().await?;
         for node in 0..self.plan.nodes.len() {
-            self.adapt(node, turn).await?;
+            if !self.engine.lost.contains(&node) {
+                self.adapt(node, turn).await?;
+            }
         }
         self.network.set_absent(self.engine.absent());
-        Ok(())
-    }
-
-    /// Brings a node to what is wanted of it. What an unanswering node does not take is tried again at the next look.
-    async fn adapt(&mut self, node: usize, turn: Option<Turn>) -> Result<(), Failure> {
-        let wanted = self.engine.schedule.wanted(node, &self.plan.nodes[node]);
-        let act = match turn {
-            Some(Turn::Begins(index)) => {
-                let fault = self.engine.schedule.fault(index);
-                let concerned = fault.nodes.binary_search(&node).is_ok();
-                concerned.then(|| fault.act.clone())
-            }
-            _ => None,
-        };
-        let access = self.network.access(node).clone();
-        let before = self.engine.nodes[node].wanted;
-        if before.up && !wanted.up {
-            let kill = act == Some(Act::Kill);
-            self.backend.end(&access, node, kill).await?;
-            self.engine.nodes[node].wanted.up = false;
-            self.engine.nodes[node].wanted.paused = false;
-            self.states[node] = None;
-        }
-        let is_down = !self.engine.nodes[node].wanted.up;
-        if is_down && act == Some(Act::Wipe) {
-            self.backend.wipe(&self.plan, &access, node)?;
-        }
-        self.adapt_conditions(node, wanted).await?;
-        if is_down && wanted.up {
-            self.backend.launch(&self.plan, &access, node)?;
-            self.engine.nodes[node].wanted.up = true;
-            // Hash rates do not survive the end of a process.
-            self.engine.nodes[node].wanted.hashrate_factor = f64::NAN;
-        }
-        if wanted.up && self.engine.nodes[node].wanted.paused != wanted.paused {
-            self.backend.pause(node, wanted.paused).await?;
-            self.engine.nodes[node].wanted.paused = wanted.paused;
-            self.states[node] = None;
-        }
-        self.adapt_mining(node, wanted).await
-    }
-
-    /// Sets links and clock: of a node that is down, on its disk.
-    async fn adapt_conditions(&mut self, node: usize, wanted: Wanted) -> Result<(), Failure> {
-        let links = &self.engine.links[node];
-        let applied = &self.engine.nodes[node];
-        let same_clock = applied.wanted.clock_offset_ms == wanted.clock_offset_ms;
-        if (same_clock && applied.links == *links) || applied.wanted.paused {
-            return Ok(());
-        }
-        let changed = links::changed(&applied.links, links);
-        let access = self.network.access(node);
-        let offset_ms = wanted.clock_offset_ms;
-        let set = match applied.wanted.up {
-            false => self
-                .backend
-                .keep_conditions(&self.plan, access, node, links, &changed, offset_ms)?,
-            true => {
-                access
-                    .set_conditions(&self.plan, links, &changed, offset_ms)
-                    .await
-            }
-        };
-        match set {
-            Ok(()) => {
-                let applied = &mut self.engine.nodes[node];
-                applied.links = self.engine.links[node].clone();
-                applied.wanted.clock_offset_ms = offset_ms;
-                Ok(())
-            }
-            Err(error) => self.put_off(node, "take its links' conditions", error),
-        }
-    }
-
-    /// Sets the hash rate, and sees that it mines: a process that starts does not by itself.
-    async fn adapt_mining(&mut self, node: usize, wanted: Wanted) -> Result<(), Failure> {
-        let Some(state) = &self.states[node] else {
-            return Ok(());
-        };
-        let mining = state.mining;
-        let access = self.network.access(node).clone();
-        let factor = self.engine.nodes[node].wanted.hashrate_factor;
-        if factor != wanted.hashrate_factor {
-            let set = access.set_hashrate(&self.plan, node, wanted.hashrate_factor);
-            match set.await {
-                Ok(()) => {
-                    self.engine.nodes[node].wanted.hashrate_factor = wanted.hashrate_factor;
-                }
-                Err(error) => return self.put_off(node, "take its hash rate", error),
-            }
-        }
-        if !mining && let Err(error) = access.start_mining().await {
-            return self.put_off(node, "start mining", error);
+        if let Some(turn) = turn {
+            self.engine.probe(turn, since, &before, &self.plan.edges);
         }
         Ok(())
-    }
-
-    /// A node that starts or is busy may not answer now; one that refuses is wrong.
-    fn put_off(&mut self, node: usize, what: &str, error: CallError) -> Result<(), Failure> {
-        self.engine.settled = false;
-        match error {
-            CallError::Silent(_) => Ok(()),
-            error => {
-                let name = &self.plan.nodes[node].name;
-                Err(Failure::Verdict(format!("{name} does not {what}: {error}")))
-            }
-        }
     }
 }
 

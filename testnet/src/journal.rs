@@ -27,15 +27,13 @@ use crate::verdict::NodeState;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 const SAMPLE_INTERVAL_A_NODE: Duration = Duration::from_millis(2);
 
-/// Between two looks at memory, files and processor time, which cost a node more than a status.
-const RESOURCES_INTERVAL: Duration = Duration::from_secs(1);
-const RESOURCES_INTERVAL_A_NODE: Duration = Duration::from_millis(20);
-
 /// The clock of a run.
 #[derive(Clone)]
 pub enum Clock {
     /// That of this machine.
     Real(Instant),
+    /// That of this machine, since a network was made that outlives this program.
+    Wall(SystemTime),
     /// That of a simulation.
     Virtual(Simulation),
 }
@@ -45,6 +43,7 @@ impl Clock {
     pub fn now(&self) -> Duration {
         match self {
             Self::Real(started) => started.elapsed(),
+            Self::Wall(made) => made.elapsed().unwrap_or_default(),
             Self::Virtual(simulation) => simulation.now(),
         }
     }
@@ -62,7 +61,6 @@ pub struct Journal {
     transfers: Option<File>,
     links: Option<File>,
     sampled: Option<Duration>,
-    resources_at: Option<Duration>,
     resources: Vec<Option<Resources>>,
 }
 
@@ -78,7 +76,7 @@ impl Journal {
             ));
         }
         scenario.push_str(&plan.scenario.to_toml());
-        std::fs::write(plan.directory.join("scenario.toml"), scenario)?;
+        std::fs::write(plan.directory.join(Files::SCENARIO), scenario)?;
         let manifest = serde_json::to_string_pretty(&manifest(plan, backend, reason))?;
         std::fs::write(plan.directory.join(Files::MANIFEST), manifest + "\n")?;
         let started = Instant::now();
@@ -93,10 +91,33 @@ impl Journal {
             started,
             clock: Clock::Real(started),
             sampled: None,
-            resources_at: None,
             resources: Vec::new(),
             directory,
         })
+    }
+
+    /// Goes on with the events of a network that was made at a moment, perhaps by an earlier program. Nothing else is kept of one:
+    /// it is nobody's run.
+    pub fn of_network(directory: &Path, made: SystemTime) -> std::io::Result<Self> {
+        let mut events = File::options();
+        let events = events.create(true).append(true);
+        Ok(Self {
+            events: events.open(directory.join(Files::EVENTS))?,
+            samples: None,
+            arrivals: None,
+            transfers: None,
+            links: None,
+            started: Instant::now(),
+            clock: Clock::Wall(made),
+            sampled: None,
+            resources: Vec::new(),
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// Whether what nodes say of themselves is kept.
+    fn samples(&self) -> bool {
+        !matches!(self.clock, Clock::Wall(_))
     }
 
     /// From now on, times are those of this network: virtual where it is simulated.
@@ -116,7 +137,7 @@ impl Journal {
         let mut line = json!({ "at_ms": self.at_ms(), "event": name });
         if let Value::Object(line) = &mut line {
             // The same seed gives the same lines: where time is virtual, that of day means nothing.
-            if matches!(self.clock, Clock::Real(_)) {
+            if !matches!(self.clock, Clock::Virtual(_)) {
                 line.insert("unix_us".to_owned(), json!(unix_us()));
             }
             if let Value::Object(details) = details {
@@ -160,6 +181,26 @@ impl Journal {
         self.transfer(&line);
     }
 
+    /// A transfer of a source of load, by its index, was accepted by a node. Those that are refused are counted, not written down.
+    pub fn arrived(
+        &mut self,
+        id: &TransactionId,
+        load: usize,
+        node: usize,
+        due: Duration,
+        sent: Duration,
+    ) {
+        let line = TransferLine {
+            id: id.to_string(),
+            load: Some(load),
+            node: Some(node),
+            due_ms: Some(milliseconds(due)),
+            sent_ms: Some(milliseconds(sent)),
+            ..TransferLine::default()
+        };
+        self.transfer(&line);
+    }
+
     /// A transfer was found applied: in a block, or everywhere by a time, or both.
     pub fn applied(&mut self, id: &TransactionId, block: Option<BlockId>, at: Option<Duration>) {
         let line = TransferLine {
@@ -180,16 +221,8 @@ impl Journal {
         );
     }
 
-    /// Whether it is time to look at what the nodes' processes use.
-    pub fn wants_resources(&self) -> bool {
-        let nodes = self.resources.len() as u32;
-        let interval = RESOURCES_INTERVAL.max(RESOURCES_INTERVAL_A_NODE * nodes);
-        is_due(self.resources_at, self.clock.now(), interval)
-    }
-
     /// What the nodes' processes use, kept for the samples that follow.
     pub fn resources(&mut self, resources: Vec<Option<Resources>>) {
-        self.resources_at = Some(self.clock.now());
         self.resources = resources;
     }
 
@@ -197,7 +230,7 @@ impl Journal {
     pub fn sample(&mut self, states: &[Option<NodeState>]) {
         let now = self.clock.now();
         let interval = SAMPLE_INTERVAL.max(SAMPLE_INTERVAL_A_NODE * states.len() as u32);
-        if is_due(self.sampled, now, interval) {
+        if self.samples() && is_due(self.sampled, now, interval) {
             self.sample_now(states);
         }
     }
@@ -324,6 +357,7 @@ fn manifest(plan: &Plan, backend: &str, reason: &str) -> Manifest {
         streams: streams.unwrap_or_default(),
         nodes: members.collect(),
         edges: plan.edges.iter().map(|edge| (edge.from, edge.to)).collect(),
+        program: plan.program.clone(),
         statistics: plan.scenario.verdict.statistics.clone(),
     }
 }
@@ -332,6 +366,22 @@ fn manifest(plan: &Plan, backend: &str, reason: &str) -> Manifest {
 pub fn write_result(directory: &Path, result: &impl Serialize) -> std::io::Result<()> {
     let text = serde_json::to_string_pretty(result)?;
     std::fs::write(directory.join(Files::RESULT), text + "\n")
+}
+
+/// What a file has from a place on, in bytes; nothing if it cannot be read. Of much it is the first part.
+pub fn grown(file: &Path, from: u64) -> Vec<u8> {
+    use std::io::{Read, Seek, SeekFrom};
+
+    /// What a node logs in minutes, and what is read without the others waiting.
+    const PART_BYTES: u64 = 1024 * 1024;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(file)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(PART_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().unwrap_or_default()
 }
 
 /// The last `lines` lines of a text file; none if it cannot be read.

@@ -12,15 +12,20 @@
 
 pub mod backend;
 pub mod cli;
+pub mod doctor;
 pub mod engine;
 pub mod evidence;
 pub mod inspect;
 pub mod journal;
+pub mod life;
+pub mod matrix;
 pub mod network;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod reproduce;
 pub mod run;
 pub mod scenario;
+pub mod search;
 pub mod stage;
 pub mod verdict;

@@ -6,11 +6,20 @@ use clap::Parser;
 use testnet::cli::{Arguments, Command};
 use testnet::evidence::commands;
 use testnet::inspect;
+use testnet::life;
+use testnet::matrix;
+use testnet::reproduce;
 use testnet::run::{self, Exit};
+use testnet::search::{fuzz, shrink};
 
 fn main() -> ExitCode {
-    let exit = match Arguments::parse().command {
+    let Arguments { command, state } = Arguments::parse();
+    let exit = match command {
         Command::Run(options) => perform(run::run(options)),
+        Command::Matrix(options) => perform(matrix::run(options)),
+        Command::Reproduce(options) => perform(reproduce::reproduce(options)),
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Shrink(options) => shrink::run(&options),
         Command::Annotate(options) => perform(commands::annotate(&options)),
         Command::Report(options) => commands::report(&options),
         Command::Trace(options) => commands::trace(&options),
@@ -18,11 +27,12 @@ fn main() -> ExitCode {
         Command::Validate(options) => inspect::validate(&options),
         Command::Explain(options) => inspect::explain(&options),
         Command::Schema(options) => inspect::schema(options),
+        command => return perform(life::perform(command, state.as_deref())),
     };
-    ExitCode::from(exit as u8)
+    exit.into()
 }
 
-fn perform(work: impl Future<Output = Exit>) -> Exit {
+fn perform<T: From<Exit>>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -30,7 +40,7 @@ fn perform(work: impl Future<Output = Exit>) -> Exit {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => {
             eprintln!("testnet: {error}");
-            Exit::Environment
+            Exit::Environment.into()
         }
     }
 }

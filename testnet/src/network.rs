@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use triskel::protocol::chain::id::{BlockId, TransactionId};
+use triskel::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use triskel::protocol::link::Conditions;
 use triskel::rpc::client::{Client, ClientError};
 use triskel::rpc::{self, code};
+use triskel::sim::watch::Session;
 
 use crate::backend::sim::Simulation;
-use crate::plan::Plan;
+use crate::engine::schedule::Surroundings;
+use crate::plan::{Keys, Plan};
 use crate::verdict::{NodeState, States};
 
 /// How long a node may take for one answer. Local nodes answer within milliseconds; a machine under full load takes
@@ -20,7 +22,7 @@ use crate::verdict::{NodeState, States};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looking at a simulation costs nothing in virtual time, so it is looked at often.
-const SIMULATED_INTERVAL_MS: u64 = 10;
+pub(crate) const SIMULATED_INTERVAL_MS: u64 = 10;
 
 /// The way to one node. Cheap to clone.
 #[derive(Clone)]
@@ -93,6 +95,20 @@ impl Access {
         }
     }
 
+    /// The nonce that the next transfer of an account should have, as the node sees it. `address` is the account's in this network.
+    pub async fn next_nonce(&self, address: &str, account: &AccountId) -> Result<u64, CallError> {
+        match self {
+            Self::Rpc(client) => {
+                let address = address.to_owned();
+                Ok(client.call(rpc::GetAccount { address }).await?.next_nonce)
+            }
+            Self::Sim(simulation, node) => {
+                let nonce = simulation.next_nonce(*node, account);
+                nonce.ok_or_else(|| CallError::Silent("it is down".to_owned()))
+            }
+        }
+    }
+
     /// What the node knows of a transaction.
     pub async fn transaction(&self, id: TransactionId) -> Result<TransactionState, CallError> {
         let client = match self {
@@ -117,6 +133,34 @@ impl Access {
                 Some(transaction.applied?.block)
             }
             Self::Sim(simulation, node) => simulation.applied_in(*node, id),
+        }
+    }
+
+    /// What all accounts hold together; a simulated node is not asked, for every order that it has is replayed.
+    pub async fn supply(&self) -> Option<rpc::Supply> {
+        match self {
+            Self::Rpc(client) => client.call(rpc::GetSupply {}).await.ok(),
+            Self::Sim(..) => None,
+        }
+    }
+
+    /// Whether a block is in the node's order.
+    pub async fn orders(&self, id: BlockId) -> bool {
+        match self {
+            Self::Rpc(client) => {
+                let (id, number) = (Some(id), None);
+                let block = client.call(rpc::GetBlock { id, number }).await;
+                block.is_ok_and(|block| block.selected)
+            }
+            Self::Sim(..) => false,
+        }
+    }
+
+    /// The sessions of a real node.
+    pub async fn peers(&self) -> Option<Vec<rpc::Peer>> {
+        match self {
+            Self::Rpc(client) => client.call(rpc::GetPeers {}).await.ok(),
+            Self::Sim(..) => None,
         }
     }
 
@@ -147,22 +191,31 @@ impl Access {
         }
     }
 
-    /// Sets what is done to all that the node sends, by receiver, and by how much its clock is off. `changed` are the receivers for
+    /// Sets what is done to all that the node sends, by receiver, and what its machine is like. `changed` are the receivers for
     /// whom something differs from before.
-    pub async fn set_conditions(
+    ///
+    /// What is to be awaited borrows nothing, so that many nodes can be told at once.
+    pub fn set_conditions(
         &self,
         plan: &Plan,
         links: &BTreeMap<usize, Conditions>,
         changed: &BTreeSet<usize>,
-        clock_offset_ms: i64,
-    ) -> Result<(), CallError> {
-        match self {
+        surroundings: &Surroundings,
+    ) -> impl Future<Output = Result<(), CallError>> + Send + use<> {
+        let told = match self {
             Self::Rpc(client) => {
-                let conditions = plan.node_conditions(links, clock_offset_ms);
-                Ok(client.call(rpc::SetConditions::from(conditions)).await?)
+                let conditions = plan.node_conditions(links, surroundings);
+                Err((client.clone(), rpc::SetConditions::from(conditions)))
             }
+            // At once: the order of things is part of what a seed replays.
             Self::Sim(simulation, node) => {
-                simulation.set_conditions(*node, links, changed, clock_offset_ms)
+                Ok(simulation.set_conditions(*node, links, changed, surroundings))
+            }
+        };
+        async move {
+            match told {
+                Ok(answer) => answer,
+                Err((client, order)) => Ok(client.call(order).await?),
             }
         }
     }
@@ -178,8 +231,9 @@ impl Access {
         let client = match self {
             Self::Rpc(client) => client,
             Self::Sim(simulation, node) => {
-                let planned = plan.nodes[*node].hashrates.values().max();
-                simulation.set_hashrate(*node, times(planned.copied().unwrap_or_default()));
+                let planned = plan.nodes[*node].hashrates.iter();
+                let hashrates = planned.map(|(stream, hashrate)| (*stream, times(*hashrate)));
+                simulation.set_hashrates(*node, &hashrates.collect());
                 return Ok(());
             }
         };
@@ -189,6 +243,34 @@ impl Access {
             client.call(rpc::SetHashrate { stream, hashrate }).await?;
         }
         Ok(())
+    }
+
+    /// Has the node send a ping to all its peers that owe it no answer. Round trips are there as the answers come.
+    pub async fn ping(&self) -> Result<(), CallError> {
+        match self {
+            Self::Rpc(client) => Ok(client.call(rpc::Ping {}).await?),
+            Self::Sim(simulation, node) => simulation.ping(*node),
+        }
+    }
+
+    /// What the node says of its sessions, with the nodes that have these keys.
+    pub async fn sessions(&self, keys: &Keys) -> Result<Vec<Session>, CallError> {
+        let client = match self {
+            Self::Rpc(client) => client,
+            Self::Sim(simulation, node) => return Ok(simulation.sessions(*node)),
+        };
+        let peers = client.call(rpc::GetPeers {}).await?;
+        let session = |peer: rpc::Peer| {
+            Some(Session {
+                peer: *keys.nodes.get(&peer.key)?,
+                round_trip: peer.round_trip,
+                sent_bytes: peer.sent_bytes,
+                queued_bytes: peer.queued_bytes,
+                segments: peer.segments,
+                losses: peer.losses,
+            })
+        };
+        Ok(peers.into_iter().filter_map(session).collect())
     }
 
     /// Stops mining.
@@ -228,6 +310,8 @@ pub struct Network {
 #[derive(Clone)]
 enum Clock {
     Real(Instant),
+    /// Of a network that outlives this program: the only clock that those before it had too.
+    Wall(SystemTime),
     Virtual(Simulation),
 }
 
@@ -243,6 +327,19 @@ impl Network {
             clock,
             absent: BTreeSet::new(),
         }
+    }
+
+    /// A network that was made at a moment, perhaps by an earlier program.
+    pub fn since(made: SystemTime, nodes: Vec<Access>) -> Self {
+        Self {
+            clock: Clock::Wall(made),
+            ..Self::new(nodes)
+        }
+    }
+
+    /// The ways to all nodes.
+    pub fn nodes(&self) -> &[Access] {
+        &self.nodes
     }
 
     /// The way to a node.
@@ -264,6 +361,7 @@ impl Network {
     pub fn now(&self) -> Duration {
         match &self.clock {
             Clock::Real(origin) => origin.elapsed(),
+            Clock::Wall(origin) => origin.elapsed().unwrap_or_default(),
             Clock::Virtual(simulation) => simulation.now(),
         }
     }
@@ -272,7 +370,9 @@ impl Network {
     pub async fn pause(&self) {
         let interval_ms = if self.nodes.len() <= 10 { 50 } else { 100 };
         match &self.clock {
-            Clock::Real(_) => tokio::time::sleep(Duration::from_millis(interval_ms)).await,
+            Clock::Real(_) | Clock::Wall(_) => {
+                tokio::time::sleep(Duration::from_millis(interval_ms)).await
+            }
             Clock::Virtual(simulation) => {
                 simulation.run_for(SIMULATED_INTERVAL_MS);
                 // Lets a signal be heard.
@@ -284,7 +384,7 @@ impl Network {
     /// The invariant that a simulation violated, if it did.
     pub fn violation(&self) -> Option<String> {
         match &self.clock {
-            Clock::Real(_) => None,
+            Clock::Real(_) | Clock::Wall(_) => None,
             Clock::Virtual(simulation) => simulation.violation(),
         }
     }
@@ -292,7 +392,7 @@ impl Network {
     /// The hash of everything that happened in a simulation.
     pub fn trace(&self) -> Option<String> {
         match &self.clock {
-            Clock::Real(_) => None,
+            Clock::Real(_) | Clock::Wall(_) => None,
             Clock::Virtual(simulation) => Some(simulation.trace()),
         }
     }
@@ -317,14 +417,33 @@ impl Network {
     /// The simulation, where the nodes are simulated.
     pub fn simulation(&self) -> Option<&Simulation> {
         match &self.clock {
-            Clock::Real(_) => None,
+            Clock::Real(_) | Clock::Wall(_) => None,
             Clock::Virtual(simulation) => Some(simulation),
         }
     }
 
+    /// Asks all nodes at once that are meant to answer; the answers are in the order of the nodes, `None` for the others.
+    pub async fn each_present<T, F, Fut>(&self, ask: F) -> Vec<Option<T>>
+    where
+        T: Send + 'static,
+        F: Fn(Access) -> Fut,
+        Fut: Future<Output = Option<T>> + Send + 'static,
+    {
+        self.each(|node, access| {
+            let answer = (!self.is_absent(node)).then(|| ask(access));
+            async move {
+                match answer {
+                    Some(answer) => answer.await,
+                    None => None,
+                }
+            }
+        })
+        .await
+    }
+
     /// The pages of metrics of all nodes.
     pub async fn pages(&self) -> Vec<Option<String>> {
-        self.each(|_, access| async move { access.page().await })
+        self.each_present(|access| async move { access.page().await })
             .await
     }
 
@@ -333,30 +452,23 @@ impl Network {
         self.nodes.get(node)?.dag(last).await
     }
 
-    /// The block in which a node has applied a transaction, if it has.
-    pub async fn applied_in(&self, node: usize, id: TransactionId) -> Option<BlockId> {
-        self.nodes.get(node)?.applied_in(id).await
-    }
-
     /// What all nodes say of themselves.
     pub async fn states(&self) -> States {
-        self.each(|node, access| {
-            let absent = self.is_absent(node);
-            async move {
-                match absent {
-                    true => None,
-                    false => access.state().await.ok(),
-                }
-            }
-        })
-        .await
+        self.each_present(|access| async move { access.state().await.ok() })
+            .await
     }
 
-    /// The id of the network, as the first node says it.
+    /// The first node that is meant to answer.
+    fn first_present(&self) -> Option<usize> {
+        (0..self.nodes.len()).find(|&node| !self.is_absent(node))
+    }
+
+    /// The id of the network, as the first node says it that is meant to answer.
     pub async fn id(&self) -> Result<BlockId, CallError> {
-        let first = self.nodes.first();
-        let first = first.expect("a scenario has at least one node");
-        first.network_id().await
+        match self.first_present() {
+            Some(node) => self.nodes[node].network_id().await,
+            None => Err(CallError::Silent("no node is up".to_owned())),
+        }
     }
 }
 

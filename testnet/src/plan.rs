@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use triskel::protocol::chain::id::NodeKey;
+use triskel::protocol::chain::id::{AccountId, NodeKey};
 use triskel::protocol::chain::key::KeyPair;
 use triskel::protocol::chain::transaction::UNITS_PER_COIN;
 use triskel::protocol::link::Conditions;
 use triskel::rpc::NodeConditions;
 
+use crate::engine::schedule::Surroundings;
+use crate::evidence::record::Program;
 use crate::scenario::{Edge, Expanded, NetworkSection, Node, Occurrence, Scenario, StreamName};
 
 /// What genesis endows every sender of transfers with, in units.
 pub const ENDOWMENT: u64 = 10_000 * UNITS_PER_COIN;
+
+/// How many nodes that join a network which is up may dial the same one.
+const LATER_NODES: usize = 32;
 
 /// A run, planned.
 #[derive(Clone, Debug)]
@@ -25,16 +31,34 @@ pub struct Plan {
     pub scenario: Scenario,
     /// What the scenario was read from, for whoever wants to know later.
     pub layers: Vec<String>,
+    /// What the nodes run, where that is known.
+    pub program: Option<Program>,
     /// The nodes, in the order of their numbers.
     pub nodes: Vec<Node>,
     /// Who dials whom, and what frames meet on their way.
     pub edges: Vec<Edge>,
     /// What goes wrong.
     pub faults: Vec<Occurrence>,
-    /// Who pays the transfers: sender i hands them to node i, so that each node sees the nonces in order.
+    /// Who pays the transfers: sender i hands them to honest node i, so that each node sees the nonces in order.
     pub senders: Vec<KeyPair>,
+    /// Who pays the transfers of each source of load.
+    pub load_senders: Vec<Vec<KeyPair>>,
     /// Where the run leaves its evidence. Absolute.
     pub directory: PathBuf,
+    /// Where the nodes have configuration, log and data: in the run's directory, or in that of the network it only looks at.
+    pub home: PathBuf,
+    /// What keys and the network's name follow from: the run's id, unless the nodes go on from what others stored.
+    pub origin: String,
+    keys: OnceLock<Arc<Keys>>,
+}
+
+/// Which key is whose.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// By node.
+    pub of_nodes: Vec<NodeKey>,
+    /// By key.
+    pub nodes: BTreeMap<NodeKey, usize>,
 }
 
 /// Where a node listens and keeps its data. What it is depends on the backend.
@@ -46,6 +70,8 @@ pub struct Place {
     pub port: u16,
     /// The nodes to dial, as host:port.
     pub peers: Vec<String>,
+    /// Names behind which all other nodes stand, as host:port.
+    pub seeds: Vec<String>,
     /// The data directory.
     pub data_dir: String,
     /// The IP address of the control interface.
@@ -64,15 +90,27 @@ impl Plan {
             faults,
         } = expanded;
         let seed = scenario.seed.expect("an expanded scenario has a seed");
-        let senders = scenario.transfers.min(nodes.len() as u64);
+        // As many as the scenario has honest nodes, whoever came and went since: genesis endows them.
+        let others = scenario.groups.iter();
+        let others = others.filter(|group| !group.role.is_honest());
+        let others: u64 = others.map(|group| scenario.count_of(group)).sum();
+        let honest = scenario.node_count().saturating_sub(others);
+        let senders = scenario.transfers.min(honest);
         let directory = std::path::absolute(runs)?.join(&id);
         Ok(Self {
-            senders: (0..senders).map(|index| sender(seed, index)).collect(),
+            senders: (0..senders)
+                .map(|index| sender(seed, b"sender", index))
+                .collect(),
+            load_senders: load_senders(seed, &scenario),
             layers: Vec::new(),
+            program: None,
+            keys: OnceLock::new(),
             nodes,
             edges,
             faults,
+            home: directory.clone(),
             directory,
+            origin: id.clone(),
             id,
             scenario,
         })
@@ -80,26 +118,47 @@ impl Plan {
 
     /// The directory of a node's configuration and log.
     pub fn node_directory(&self, node: usize) -> PathBuf {
-        self.directory.join(&self.nodes[node].name)
+        self.home.join(&self.nodes[node].name)
     }
 
     /// The keys by which a node's peers know it, where the backend gives them to it.
     pub fn node_keys(&self, node: usize) -> KeyPair {
-        KeyPair::from_seed(format!("{} node {node}", self.id).as_bytes())
+        let name = &self.nodes[node].name;
+        KeyPair::from_seed(format!("{} node {name}", self.origin).as_bytes())
     }
 
-    /// What a node is told of its links, by receiver, and of its clock.
+    /// The public halves of all those keys.
+    pub fn keys(&self) -> &Arc<Keys> {
+        self.keys.get_or_init(|| {
+            let key = |node| NodeKey(self.node_keys(node).public().0);
+            let of_nodes: Vec<_> = (0..self.nodes.len()).map(key).collect();
+            let nodes = of_nodes.iter().enumerate();
+            Arc::new(Keys {
+                nodes: nodes.map(|(node, key)| (*key, node)).collect(),
+                of_nodes,
+            })
+        })
+    }
+
+    /// What a node is told of its links, by receiver, and of its machine.
     pub fn node_conditions(
         &self,
         links: &BTreeMap<usize, Conditions>,
-        clock_offset_ms: i64,
+        surroundings: &Surroundings,
     ) -> NodeConditions {
+        let Surroundings {
+            clock_offset_ms,
+            disk_full,
+            seed_outage,
+        } = *surroundings;
         let key = |node: usize| NodeKey(self.node_keys(node).public().0);
         let peers = links.iter().map(|(&node, link)| (key(node), *link));
         NodeConditions {
             default: Conditions::default(),
             peers: peers.collect(),
             clock_offset_ms,
+            disk_full,
+            seed_outage,
         }
     }
 
@@ -110,11 +169,18 @@ impl Plan {
         let config = NodeToml {
             port: place.port,
             listen: &place.listen,
-            peers: &place.peers,
+            peers: match self.nodes[node].seeded {
+                true => &[],
+                false => &place.peers,
+            },
+            seeds: match self.nodes[node].seeded {
+                true => &place.seeds,
+                false => &[],
+            },
             data_dir: &place.data_dir,
             network: NetworkToml {
                 section: NetworkSection {
-                    name: name.or_else(|| Some(self.id.clone())),
+                    name: name.or_else(|| Some(self.origin.clone())),
                     ..scenario.network.clone()
                 },
                 allocations: self.allocations(),
@@ -123,7 +189,7 @@ impl Plan {
             peer: PeerToml {
                 // The graph is the scenario's: no connections beside it.
                 target_outbound: self.nodes[node].dials.len(),
-                max_inbound: self.nodes.len(),
+                max_inbound: self.nodes.len() + LATER_NODES,
             },
             rpc: RpcToml {
                 enabled: true,
@@ -141,6 +207,12 @@ impl Plan {
             toml::Table::try_from(&config).expect("strings, numbers and tables are TOML");
         overlay(&mut table, &self.nodes[node].config);
         toml::to_string(&table).expect("strings, numbers and tables are TOML")
+    }
+
+    /// Units that genesis endows accounts with, all together.
+    pub fn genesis_supply(&self) -> u64 {
+        let allocations = self.allocations();
+        allocations.iter().map(|account| account.balance).sum()
     }
 
     fn mining(&self, node: usize) -> MiningToml {
@@ -161,13 +233,22 @@ impl Plan {
     }
 
     fn allocations(&self) -> Vec<AllocationToml> {
-        let mut accounts: Vec<_> = self.senders.iter().map(KeyPair::public).collect();
-        accounts.sort();
-        let endow = |account: triskel::protocol::chain::id::AccountId| AllocationToml {
+        let endow = |account: AccountId| AllocationToml {
             account: account.to_string(),
             balance: ENDOWMENT,
         };
-        accounts.into_iter().map(endow).collect()
+        self.endowed().into_iter().map(endow).collect()
+    }
+
+    /// The accounts that genesis endows, ascending.
+    pub fn endowed(&self) -> Vec<AccountId> {
+        let senders = self
+            .senders
+            .iter()
+            .chain(self.load_senders.iter().flatten());
+        let mut accounts: Vec<_> = senders.map(KeyPair::public).collect();
+        accounts.sort();
+        accounts
     }
 }
 
@@ -214,8 +295,20 @@ fn overlay(table: &mut toml::Table, over: &toml::Table) {
     }
 }
 
-fn sender(seed: u64, index: u64) -> KeyPair {
-    let mut text = b"triskel/testnet/sender".to_vec();
+fn load_senders(seed: u64, scenario: &Scenario) -> Vec<Vec<KeyPair>> {
+    let senders = |(load, count): (usize, u64)| {
+        let name = format!("load {load}");
+        (0..count)
+            .map(|index| sender(seed, name.as_bytes(), index))
+            .collect()
+    };
+    let counts = scenario.load.iter().map(|load| load.senders);
+    counts.enumerate().map(senders).collect()
+}
+
+fn sender(seed: u64, name: &[u8], index: u64) -> KeyPair {
+    let mut text = b"triskel/testnet/".to_vec();
+    text.extend(name);
     text.extend(seed.to_le_bytes());
     text.extend(index.to_le_bytes());
     KeyPair::from_seed(&text)
@@ -226,6 +319,7 @@ struct NodeToml<'a> {
     port: u16,
     listen: &'a str,
     peers: &'a [String],
+    seeds: &'a [String],
     data_dir: &'a str,
     network: NetworkToml,
     mining: MiningToml,
@@ -326,6 +420,7 @@ mod tests {
             listen: "127.0.0.1".to_owned(),
             port: 9_001,
             peers: vec!["127.0.0.1:9000".to_owned()],
+            seeds: vec!["localhost:9000".to_owned()],
             data_dir: "C:\\data".to_owned(),
             rpc_listen: "127.0.0.1".to_owned(),
             rpc_port: 9_002,
@@ -350,6 +445,7 @@ mod tests {
             listen: "127.0.0.1".to_owned(),
             port: 9_001,
             peers: Vec::new(),
+            seeds: Vec::new(),
             data_dir: "data".to_owned(),
             rpc_listen: "127.0.0.1".to_owned(),
             rpc_port: 9_002,
@@ -363,7 +459,10 @@ mod tests {
             "{value}"
         );
         assert_eq!(value["peer"]["ping_interval_ms"].as_integer(), Some(500));
-        assert_eq!(value["peer"]["max_inbound"].as_integer(), Some(3));
+        assert_eq!(
+            value["peer"]["max_inbound"].as_integer(),
+            Some(3 + LATER_NODES as i64)
+        );
     }
 
     #[test]

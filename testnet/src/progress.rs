@@ -9,6 +9,7 @@ const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 /// Writes to standard error: one line, rewritten in place, on a terminal; a plain line now and then elsewhere.
 #[derive(Debug)]
 pub struct Progress {
+    silent: bool,
     terminal: bool,
     shown: bool,
     last: Option<(Instant, String)>,
@@ -18,14 +19,26 @@ impl Progress {
     /// For this process's standard error.
     pub fn new() -> Self {
         Self {
+            silent: false,
             terminal: std::io::stderr().is_terminal(),
             shown: false,
             last: None,
         }
     }
 
+    /// For nobody: a search runs thousands of networks.
+    pub fn silent() -> Self {
+        Self {
+            silent: true,
+            ..Self::new()
+        }
+    }
+
     /// Shows what is awaited now.
     pub fn show(&mut self, text: &str) {
+        if self.silent {
+            return;
+        }
         if self.terminal {
             let columns = terminal_size::terminal_size_of(std::io::stderr())
                 .map_or(80, |(width, _)| usize::from(width.0));

@@ -1,7 +1,7 @@
 //! The result of a run, for programs and for people.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 
 use schemars::{JsonSchema, Schema, schema_for};
@@ -10,11 +10,12 @@ use triskel::protocol::chain::transaction::UNITS_PER_COIN;
 
 use crate::evidence::figures::Figures;
 use crate::evidence::mining::Mining;
+use crate::evidence::record::LinkLine;
 use crate::evidence::recording::Judged;
 use crate::verdict::{Agreement, NodeState};
 
 /// The version of `result.json`. It rises when a key changes its meaning or goes.
-pub const RESULT_VERSION: u32 = 1;
+pub const RESULT_VERSION: u32 = 2;
 
 /// What a run found. `result.json` is this.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -35,14 +36,20 @@ pub struct Report {
     pub holds: bool,
     /// Why it does not, or why there is none.
     pub reason: Option<String>,
-    /// From the end of mining on all nodes until all agreed.
+    /// From the end of the last fault until all agreed for the first time; without faults, from the end of mining.
     pub convergence_ms: Option<u64>,
+    /// From the end of mining until all agreed.
+    #[serde(default)]
+    pub settlement_ms: Option<u64>,
     /// How long each stage took, in milliseconds.
     pub stages_ms: Vec<(String, u64)>,
     /// The whole run, cleaning up left out, in milliseconds.
     pub elapsed_ms: u64,
     /// Transfers.
     pub transfers: Transfers,
+    /// What became of the load; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadReport>,
     /// The nodes.
     pub nodes: Vec<NodeReport>,
     /// Which nodes are where.
@@ -50,6 +57,9 @@ pub struct Report {
     /// Checks, invariants and statistics that were judged.
     #[serde(default)]
     pub checks: Vec<Judged>,
+    /// Links, as they were to be and as they were.
+    #[serde(default)]
+    pub links: Vec<LinkLine>,
     /// What the run comes to, in numbers.
     #[serde(default)]
     pub figures: Figures,
@@ -71,6 +81,45 @@ pub struct Transfers {
     pub submitted: u64,
     /// How many were found applied on every node.
     pub applied: u64,
+}
+
+/// What became of the transfers that arrived at times of their own. Each was handed in once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadReport {
+    /// How many arrived.
+    pub arrived: u64,
+    /// How many a node accepted.
+    pub accepted: u64,
+    /// How many a node refused.
+    pub refused: u64,
+    /// How many no node answered to.
+    pub unanswered: u64,
+    /// How many were applied in the end.
+    pub applied: u64,
+    /// What the last refusal said.
+    pub last_refusal: Option<String>,
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            arrived,
+            accepted,
+            refused,
+            unanswered,
+            applied,
+            last_refusal,
+        } = self;
+        write!(
+            formatter,
+            "{arrived} transfers arrived, {accepted} were accepted, {refused} refused, {unanswered} not answered; \
+             {applied} were applied"
+        )?;
+        match last_refusal {
+            Some(why) => write!(formatter, "; the last refusal: {why}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What a node said last.
@@ -96,7 +145,8 @@ impl Paint {
         Self(std::io::stdout().is_terminal() && !refused)
     }
 
-    fn with(self, code: &str, text: &str) -> String {
+    /// The text in a colour, by its SGR code.
+    pub(crate) fn with(self, code: &str, text: &str) -> String {
         match self.0 {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
             false => text.to_owned(),
@@ -119,6 +169,19 @@ impl Report {
         }
         if let Some(trace) = &self.trace {
             let _ = writeln!(text, "trace: {trace:.16} of seed {}", self.seed);
+        }
+        if let Some(load) = &self.load {
+            let _ = writeln!(text, "load: {load}");
+            let latency = |key: &str| self.figures.get(key);
+            if let (Some(p50), Some(p99)) = (
+                latency("load_latency_p50_ms"),
+                latency("load_latency_p99_ms"),
+            ) {
+                let _ = writeln!(
+                    text,
+                    "load latency: {p50:.0} ms for half of the transfers, {p99:.0} ms for 99 %"
+                );
+            }
         }
         let Transfers {
             wanted, applied, ..
@@ -148,6 +211,7 @@ impl Report {
         let reason = self.reason.as_deref().unwrap_or("unknown");
         let _ = writeln!(text, "verdict: {word}: {reason}; {seconds:.1} s");
         self.write_evidence(&mut text);
+        let _ = writeln!(text, "again with: testnet reproduce {}", self.directory);
         text
     }
 
@@ -353,6 +417,7 @@ mod tests {
             holds: agreement.holds(),
             reason: Some("2 different tips".to_owned()),
             convergence_ms: Some(12),
+            settlement_ms: Some(12),
             stages_ms: Vec::new(),
             elapsed_ms: 2_345,
             transfers: Transfers {
@@ -360,9 +425,11 @@ mod tests {
                 submitted: 3,
                 applied: 3,
             },
+            load: None,
             nodes: states.into_iter().enumerate().map(node).collect(),
             agreement,
             checks: Vec::new(),
+            links: Vec::new(),
             figures: Figures::new(),
             mining: Mining::default(),
             trace: None,
@@ -400,6 +467,7 @@ blocks  tip           digest        nodes  which
 last 1 line of node-4:
   {\"message\":\"bye\"}
 evidence: runs/r
+again with: testnet reproduce runs/r
 ";
         assert!(text.ends_with(expected), "{text}");
         assert!(text.contains("\nnode-4       -  -"), "{text}");

@@ -1,6 +1,7 @@
 //! One run, from the command line to the exit code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use crate::cli::RunOptions;
 use crate::evidence::figures::Figures;
 use crate::evidence::mining::Mining;
 use crate::evidence::record::Files;
-use crate::evidence::recording::Recording;
+use crate::evidence::recording::{Judged, Recording};
 use crate::evidence::{commands, grafana, summary};
 use crate::journal::{self, Journal};
 use crate::plan::{self, Plan};
@@ -35,6 +36,12 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
 /// How a run ended.
 enum Outcome {
     Holds,
@@ -47,23 +54,28 @@ const LOG_LINES: usize = 30;
 
 /// Runs a scenario, prints what it found, and leaves nothing behind but the evidence.
 pub async fn run(options: RunOptions) -> Exit {
+    run_to_end(options).await.0
+}
+
+/// As [`run`]; also gives the report, if there is one.
+pub async fn run_to_end(options: RunOptions) -> (Exit, Option<Report>) {
     let (loaded, expanded) = match load(&options) {
         Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
-            return Exit::Usage;
+            return (Exit::Usage, None);
         }
     };
     let mut signals = Signals::listen();
     let prepared = tokio::select! {
         prepared = prepare(&options, &loaded, expanded) => prepared,
-        () = signals.next() => return Exit::Interrupted,
+        () = signals.next() => return (Exit::Interrupted, None),
     };
     let (mut run, reason) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             eprintln!("{error}");
-            return Exit::Environment;
+            return (Exit::Environment, None);
         }
     };
     let outcome = tokio::select! {
@@ -75,7 +87,7 @@ pub async fn run(options: RunOptions) -> Exit {
         eprintln!("interrupted: stopping the nodes");
         run.journal.event("interrupted", json!({}));
         stage::stop::stop(&mut run, options.keep).await;
-        return Exit::Interrupted;
+        return (Exit::Interrupted, None);
     }
     let report = conclude(&mut run, reason, &outcome).await;
     print(&report, options.json);
@@ -89,11 +101,12 @@ pub async fn run(options: RunOptions) -> Exit {
     }
     // What a failing run left is wanted for the search after the cause.
     stage::stop::stop(&mut run, options.keep || !report.holds).await;
-    match outcome {
+    let exit = match outcome {
         Outcome::Holds if report.holds => Exit::Holds,
         Outcome::Failed(Failure::Environment(_)) => Exit::Environment,
         _ => Exit::Fails,
-    }
+    };
+    (exit, Some(report))
 }
 
 /// Runs an expanded scenario for a program, a test above all, and prints nothing but progress: see `examples/ring.rs`. The evidence
@@ -108,6 +121,50 @@ pub async fn execute(
     backend: Backend,
     runs: &Path,
 ) -> Result<Report, anyhow::Error> {
+    let mut run = set_up(expanded, backend, runs, Progress::new())?;
+    let outcome = outcome(&mut run).await;
+    run.progress.clear();
+    let report = conclude(&mut run, "as asked".to_owned(), &outcome).await;
+    stage::stop::stop(&mut run, !report.holds).await;
+    Ok(report)
+}
+
+/// As [`execute`] under virtual time, but nothing is left of the run beside what is returned, and nothing is shown: for who runs
+/// thousands.
+///
+/// # Errors
+///
+/// As for [`execute`].
+pub async fn probe(expanded: Expanded) -> Result<Report, anyhow::Error> {
+    let runs = std::env::temp_dir();
+    let mut run = set_up(expanded, Backend::Sim, &runs, Progress::silent())?;
+    let _scratch = Scratch(run.plan.directory.clone());
+    let outcome = outcome(&mut run).await;
+    stage::observe::conclude(&mut run).await;
+    let mut report = report(&mut run, "as asked".to_owned(), &outcome).await;
+    // To read the whole recording takes as long as the run.
+    if !run.plan.scenario.verdict.statistics.demanded().is_empty() {
+        let recording = Recording::read(&run.plan.directory)?;
+        judge(&mut run, &recording, &mut report);
+    }
+    Ok(report)
+}
+
+/// A directory that goes with this, also when a node panics.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn set_up(
+    expanded: Expanded,
+    backend: Backend,
+    runs: &Path,
+    progress: Progress,
+) -> Result<Run, anyhow::Error> {
     let able = backend::capabilities(backend.name());
     for (capability, key) in expanded.scenario.needs() {
         anyhow::ensure!(
@@ -118,23 +175,31 @@ pub async fn execute(
     }
     let plan = Plan::new(expanded, plan::new_run_id(), runs)?;
     let journal = Journal::create(&plan, backend.name(), "as asked")?;
-    let mut run = Run::new(plan, backend, Progress::new(), journal);
-    let outcome = outcome(&mut run).await;
-    run.progress.clear();
-    let report = conclude(&mut run, "as asked".to_owned(), &outcome).await;
-    stage::stop::stop(&mut run, !report.holds).await;
-    Ok(report)
+    Ok(Run::new(plan, backend, progress, journal))
 }
 
 async fn outcome(run: &mut Run) -> Outcome {
-    match run.perform().await {
+    let outcome = match run.perform().await {
         Ok(()) => Outcome::Holds,
         Err(failure) => Outcome::Failed(failure),
+    };
+    // Whatever the verdict is: it is not about the network that the scenario asked for.
+    match stage::measure::finish(run, false) {
+        Ok(()) => outcome,
+        Err(invalid) => Outcome::Failed(invalid),
     }
 }
 
 async fn conclude(run: &mut Run, reason: String, outcome: &Outcome) -> Report {
     stage::observe::conclude(run).await;
+    for Judged {
+        name,
+        holds,
+        reason,
+    } in run.engine.judged()
+    {
+        run.journal.check(&name, holds, &reason);
+    }
     let mut report = report(run, reason, outcome).await;
     if let Ok(recording) = Recording::read(&run.plan.directory) {
         judge(run, &recording, &mut report);
@@ -151,6 +216,7 @@ fn judge(run: &mut Run, recording: &Recording, report: &mut Report) {
     report.figures = recording.figures();
     report.mining = recording.mining(&run.states);
     report.checks = recording.checks();
+    report.links.clone_from(&recording.links);
     // A run that failed before says nothing of mining as a whole.
     if !report.holds {
         return;
@@ -190,9 +256,9 @@ async fn prepare(
     expanded: Expanded,
 ) -> Result<(Run, String), anyhow::Error> {
     // Before an image is built, which takes minutes.
-    refuse(&backend::missing(options.backend, loaded))?;
+    refuse(&backend::missing(options.backend.backend, loaded))?;
     let mut progress = Progress::new();
-    let chosen = backend::choose(options, &mut progress).await;
+    let chosen = backend::choose(&options.backend, &mut progress).await;
     progress.clear();
     let (backend, reason) = chosen.map_err(|error| anyhow::anyhow!("testnet: {error}"))?;
     let able = backend::capabilities(backend.name());
@@ -200,6 +266,7 @@ async fn prepare(
     let first = format!("backend: {} ({reason})", backend.name());
     let mut plan = Plan::new(expanded, plan::new_run_id(), &options.runs)?;
     plan.layers.clone_from(&loaded.layers);
+    plan.program = backend.program();
     let second = format!(
         "{}, seed {}; run {}",
         plan.scenario.summary(),
@@ -233,7 +300,7 @@ async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Rep
         Outcome::Failed(failure) => Some(failure.to_string()),
         _ => None,
     };
-    let agreement = Agreement::among(&run.states, &run.engine.absent());
+    let agreement = Agreement::among(&run.states, &run.left_out());
     // Where all agree and the verdict still fails, every node is a suspect.
     let suspects = match (&reason, agreement.differing()) {
         (None, _) => Vec::new(),
@@ -262,6 +329,7 @@ async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Rep
         holds: reason.is_none(),
         reason,
         convergence_ms: run.convergence.map(|time| time.as_millis() as u64),
+        settlement_ms: run.settlement.map(|time| time.as_millis() as u64),
         stages_ms: run
             .stages_ms
             .iter()
@@ -269,9 +337,11 @@ async fn report(run: &mut Run, backend_reason: String, outcome: &Outcome) -> Rep
             .collect(),
         elapsed_ms: run.journal.elapsed_ms(),
         transfers: run.transfers,
+        load: (!run.plan.scenario.load.is_empty()).then(|| run.load.clone()),
         nodes,
         agreement,
         checks: Vec::new(),
+        links: Vec::new(),
         figures: Figures::new(),
         mining: Mining::default(),
         trace: run.network.trace(),
@@ -298,7 +368,7 @@ fn print(report: &Report, json: bool) {
 
 /// The signals that ask this program to end. They are listened for from the first moment, so that none ends it
 /// unprepared.
-struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     streams: Option<[tokio::signal::unix::Signal; 2]>,
     #[cfg(windows)]
@@ -310,7 +380,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn listen() -> Self {
+    pub(crate) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let streams = || {
             let interrupt = signal(SignalKind::interrupt()).ok()?;
@@ -319,7 +389,7 @@ impl Signals {
         Self { streams: streams() }
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let Some([interrupt, terminate]) = &mut self.streams else {
             return std::future::pending().await;
         };
@@ -332,13 +402,13 @@ impl Signals {
 
 #[cfg(windows)]
 impl Signals {
-    fn listen() -> Self {
+    pub(crate) fn listen() -> Self {
         use tokio::signal::windows::{ctrl_break, ctrl_c};
         let streams = || Some((ctrl_c().ok()?, ctrl_break().ok()?));
         Self { streams: streams() }
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let Some((interrupt, terminate)) = &mut self.streams else {
             return std::future::pending().await;
         };

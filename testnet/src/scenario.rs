@@ -45,10 +45,11 @@ pub use check::{Check, Claim};
 pub use explicit::{Act, Edge, Expanded, Node, Occurrence};
 pub use expression::{Expression, Quantities, Quantity};
 pub use fault::{Action, ActionKind, Fault, Parts, Upgrade};
-pub use group::{Group, ORDINARY, Role};
+pub use group::{Group, ORDINARY, Role, check_name};
 pub use link::{Conditions, LinkChoice, LinkRule, Links};
 pub use load::{Arrivals, Distribution, Load};
 pub use network::{NetworkSection, Preset, StreamName, StreamSection};
+pub use overrides::config_keys;
 pub use problem::{Problem, ScenarioError};
 pub use read::{Loaded, Setting};
 pub use region::Region;
@@ -59,6 +60,7 @@ pub use topology::Topology;
 pub use when::When;
 pub use who::Who;
 
+pub use limits::MAX_NAME_BYTES;
 use limits::MAX_NODES;
 use range::{optional_within, within};
 

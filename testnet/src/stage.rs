@@ -1,8 +1,11 @@
 //! The stages of a run, one file a verb. Each waits for a condition with a deadline, and says what it waits for.
 
+pub mod arrivals;
 pub mod check;
 pub mod load;
+pub mod measure;
 pub mod observe;
+pub mod open_load;
 pub mod start;
 pub mod stop;
 pub mod wait;
@@ -11,16 +14,18 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::backend::{Backend, BackendError};
-use crate::engine::Engine;
+use crate::backend::{Backend, BackendError, Ended};
+use crate::engine::readings::Readings;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::{Borne, Engine};
 use crate::journal::Journal;
 use crate::network::{CallError, Network};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::report::Transfers;
+use crate::report::{LoadReport, Transfers};
 use crate::scenario::Span;
-use crate::verdict::{NodeState, States};
+use crate::verdict::{Agreement, NodeState, States};
+use open_load::OpenLoad;
 
 /// A run under way: what the stages share.
 pub struct Run {
@@ -36,12 +41,20 @@ pub struct Run {
     pub journal: Journal,
     /// What the nodes said last.
     pub states: States,
+    /// What was read of them beside that.
+    pub readings: Readings,
     /// What goes wrong, and what must hold meanwhile.
     pub engine: Engine,
     /// What became of the transfers.
     pub transfers: Transfers,
-    /// From the end of mining until all agreed, once they did.
+    /// What became of the load.
+    pub load: LoadReport,
+    /// When all agreed for the first time after the last fault.
+    pub reunited: Option<Duration>,
+    /// How long that took, once mining has ended and all agree: from the last fault, or without faults from the end of mining.
     pub convergence: Option<Duration>,
+    /// From the end of mining until all agreed.
+    pub settlement: Option<Duration>,
     /// How long each stage took, in milliseconds.
     pub stages_ms: Vec<(&'static str, u64)>,
 }
@@ -81,6 +94,7 @@ impl Run {
         };
         Self {
             states: vec![None; plan.nodes.len()],
+            readings: Readings::new(&plan),
             engine: Engine::new(&plan),
             network: Network::new(Vec::new()),
             plan,
@@ -88,7 +102,10 @@ impl Run {
             progress,
             journal,
             transfers,
+            load: LoadReport::default(),
+            reunited: None,
             convergence: None,
+            settlement: None,
             stages_ms: Vec::new(),
         }
     }
@@ -99,13 +116,19 @@ impl Run {
         /// as three in a row.
         const ROUNDS: usize = 3;
         self.stage("start", start::start).await?;
+        self.stage("links", measure::links).await?;
         let mut load = load::Load::plan(self).await?;
+        let mut open_load = OpenLoad::plan(self).await?;
         for _ in 0..ROUNDS {
-            self.stage("mine", async |run| wait::until_blocks(run, &mut load).await)
-                .await?;
+            self.stage("mine", async |run| {
+                wait::until_blocks(run, &mut load, &mut open_load).await
+            })
+            .await?;
             self.stage("converge", check::converge).await?;
             if self
-                .stage("verify", async |run| check::verify(run, &load).await)
+                .stage("verify", async |run| {
+                    check::verify(run, &load, &open_load).await
+                })
                 .await?
             {
                 return self.engine.conclude();
@@ -113,8 +136,8 @@ impl Run {
         }
         Err(Failure::Verdict(format!(
             "{} of {} transfers are not applied on every node after {ROUNDS} rounds of mining",
-            self.transfers.wanted - self.transfers.applied,
-            self.transfers.wanted
+            self.transfers.wanted - self.transfers.applied + self.load.accepted - self.load.applied,
+            self.transfers.wanted + self.load.accepted
         )))
     }
 
@@ -157,26 +180,52 @@ impl Run {
     async fn ask(&mut self) -> Result<(), Failure> {
         self.states = self.network.states().await;
         observe::observe(self).await;
+        measure::watch(self).await;
         if let Some(violation) = self.network.violation() {
             return Err(Failure::Verdict(violation));
         }
         for node in 0..self.states.len() {
+            let access = self.network.access(node).clone();
             if self.states[node].is_none()
                 && !self.network.is_absent(node)
-                && let Some(ended) = self.backend.ended(node).await
+                && let Some(ended) = self.backend.ended(&access, node).await
             {
-                let name = &self.plan.nodes[node].name;
-                return Err(Failure::Verdict(format!("{name} {ended}")));
+                self.note_fall(node, &ended)?;
             }
+        }
+        let now = self.network.now();
+        let hurt = !self.plan.faults.is_empty() && self.engine.healed_at().is_some();
+        if hurt && self.reunited.is_none() {
+            let agreement = Agreement::among(&self.states, &self.engine.absent());
+            self.reunited = agreement.holds().then_some(now);
         }
         let snapshot = Snapshot {
             plan: &self.plan,
             states: &self.states,
+            readings: &self.readings,
         };
-        self.engine.look(self.network.now(), &snapshot)
+        self.engine.look(now, &snapshot)
     }
 
-    fn check_deadline(&self, deadline: Duration, within: Span, text: &str) -> Result<(), Failure> {
+    fn note_fall(&mut self, node: usize, ended: &Ended) -> Result<(), Failure> {
+        let name = &self.plan.nodes[node].name;
+        let borne = self.engine.note_fall(node, format!("{name} {ended}"))?;
+        if borne == Borne::Allowed {
+            self.readings.restarted(node);
+        }
+        self.readings.forget(node);
+        let details = json!({ "node": name, "code": ended.code });
+        self.journal.event("node_ended", details);
+        self.network.set_absent(self.engine.absent());
+        Ok(())
+    }
+
+    pub(crate) fn check_deadline(
+        &self,
+        deadline: Duration,
+        within: Span,
+        text: &str,
+    ) -> Result<(), Failure> {
         if self.network.now() < deadline {
             return Ok(());
         }

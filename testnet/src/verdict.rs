@@ -110,10 +110,14 @@ impl Agreement {
         Self { groups, silent }
     }
 
-    /// As [`of`](Self::of), where it is no wonder that these do not answer.
-    pub fn among(states: &[Option<NodeState>], absent: &BTreeSet<usize>) -> Self {
-        let mut agreement = Self::of(states);
-        agreement.silent.retain(|node| !absent.contains(node));
+    /// As [`of`](Self::of), without these nodes, whatever they say.
+    pub fn among(states: &[Option<NodeState>], left_out: &BTreeSet<usize>) -> Self {
+        let judged = states.iter().enumerate().map(|(node, state)| {
+            let state = state.as_ref().filter(|_| !left_out.contains(&node));
+            state.cloned()
+        });
+        let mut agreement = Self::of(&judged.collect::<Vec<_>>());
+        agreement.silent.retain(|node| !left_out.contains(node));
         agreement
     }
 

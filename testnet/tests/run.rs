@@ -101,7 +101,7 @@ fn a_network_that_converges_is_a_table_a_time_and_code_0() {
     let result: serde_json::Value = serde_json::from_str(&result).unwrap();
     assert_eq!(
         (&result["version"], &result["holds"]),
-        (&1.into(), &true.into())
+        (&2.into(), &true.into())
     );
     assert_eq!(result["transfers"]["applied"], 10);
     for file in [
@@ -187,10 +187,10 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
 
 #[test]
 fn what_a_backend_cannot_do_is_named_before_anything_starts() {
-    let fault = "faults=[{ when = '5s', what = 'disk-full', for = '5s' }]";
+    let fault = "faults=[{ when = '5s', what = { upgrade = { image = 'next' } } }]";
     let run = scripted("converge", &["--set", fault]);
     run.assert_code(3);
-    let text = "key `faults[0].what`: backend process cannot do this: fault disk-full";
+    let text = "key `faults[0].what.upgrade.image`: backend process cannot do this: images by node";
     assert!(run.stderr().contains(text), "{}", run.stderr());
     assert!(!run.directory.path().join("runs").exists());
     let validate = |arguments: &[&str]| {

@@ -7,6 +7,7 @@
     reason = "the bans are the protocol's"
 )]
 
+mod adversaries;
 mod attacks;
 mod bits;
 mod chain;

@@ -259,6 +259,7 @@ impl Catalogue {
             "fee",
             "replacement",
             "full",
+            "busy",
         ] {
             self.refused.with_label_values(&[reason]);
         }

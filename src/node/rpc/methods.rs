@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::Refusal;
+use super::supply::supply;
 use crate::node::control::{Control, Order, Session};
 use crate::protocol::chain::block::Stream;
-use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction};
 use crate::protocol::chain::view::{Fault, Location, Record, View};
@@ -61,6 +61,7 @@ pub(super) async fn call(control: &Control, method: &str, params: Value) -> Answ
             let order = Order::Command(Command::Ping);
             run(params, |_: rpc::Ping| order_to(control, order)).await
         }
+        rpc::GetSupply::NAME => run(params, |_: rpc::GetSupply| supply(control)).await,
         rpc::GetConditions::NAME => {
             let current = async { Ok(rpc::NodeConditions::clone(&control.links.current())) };
             run(params, |_: rpc::GetConditions| current).await
@@ -211,6 +212,7 @@ async fn peers(control: &Control) -> Answer<Vec<rpc::Peer>> {
         received_bytes: session.received_bytes,
         segments: session.segments,
         losses: session.losses,
+        queued_bytes: session.queued_bytes,
         claimed_number: session.claimed_number,
     };
     Ok(sessions.into_iter().map(peer).collect())
@@ -388,10 +390,8 @@ async fn submit(control: &Control, method: rpc::SubmitTransaction) -> Answer<rpc
             "transaction must be {TRANSACTION_BYTES} bytes in hexadecimal"
         ))
     })?;
-    let network: BlockId = control.network.id();
-    let decoded = Transaction::decode(&bytes, &network);
-    let transaction = Arc::new(decoded.map_err(|error| refuse(error.to_string()))?);
-    control.checked.add(transaction.id());
+    let checked = control.checker.check(bytes).await.ok_or_else(stopping)?;
+    let transaction = checked.map_err(|error| refuse(error.to_string()))?;
     let answer = ask(control, |reply| Order::Submit { transaction, reply }).await?;
     match answer {
         Ok(id) => Ok(rpc::Submitted { id }),

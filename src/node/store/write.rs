@@ -19,6 +19,12 @@ impl Store {
         if let Some(fault) = &self.flushing.lock().fault {
             return Err(fault.clone());
         }
+        if self.is_full.get().is_some_and(|is_full| is_full()) {
+            let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            let fault = Fault(format!("nothing can be written: {error} (by order)"));
+            self.flushing.lock().fault = Some(fault.clone());
+            return Err(fault);
+        }
         let mut rows = sled::Batch::default();
         self.add_blocks(&mut rows, batch)?;
         self.prune(&mut rows, batch)?;
@@ -53,11 +59,16 @@ impl Store {
         if let Some(tip) = &batch.tip {
             put(&mut rows, TIP_KEY, Some(row::encode(&TipRow::new(tip))));
         }
+        let mut accounts = self.accounts.lock();
         let written = self.read(|db| db.apply_batch(rows));
         let mut state = self.flushing.lock();
         if let Err(fault) = written {
+            accounts.clear();
             state.fault = Some(fault.clone());
             return Err(fault);
+        }
+        for (id, account) in &batch.accounts {
+            accounts.keep(*id, *account);
         }
         state.applied += 1;
         self.flushing.wake.notify_one();

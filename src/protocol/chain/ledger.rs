@@ -11,6 +11,7 @@ use super::ordering::Colour;
 use super::params::Network;
 use super::transaction::Transfer;
 use super::view::{Fault, Location, Overlay, Tip, View};
+use crate::protocol::bugs::{Bug, bug};
 
 /// What an account holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -79,6 +80,7 @@ pub fn apply(
         let allowed = sender.allows(transfer);
         applied.push(allowed);
         if !allowed {
+            fees += u64::from(bug(Bug::FeeOfSkipped)) * transfer.fee;
             continue;
         }
         sender.balance -= transfer.amount + transfer.fee;
@@ -96,7 +98,7 @@ pub fn apply(
     }
     let stream = network.stream(block.header().stream);
     let reward = stream
-        .filter(|_| colour != Colour::Red)
+        .filter(|_| colour != Colour::Red || bug(Bug::RewardForRed))
         .map_or(0, |stream| stream.params.reward)
         .min(u64::MAX - tip.issued);
     let (recipient, income) = match colour {
@@ -133,15 +135,16 @@ pub fn undo(overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Arc<Block>) -> Res
     let undo = overlay
         .undo(&block.id())?
         .ok_or_else(|| Fault::missing("undo data of block", block.id()))?;
-    for (id, old) in &undo.accounts {
+    let forgotten = usize::from(bug(Bug::UndoForgetsAnAccount));
+    for (id, old) in undo.accounts.iter().skip(forgotten) {
         tip.accumulator.remove(id, &overlay.account(id)?);
         tip.accumulator.add(id, old);
         overlay.batch.accounts.insert(*id, *old);
     }
-    tip.issued -= undo.issued;
+    tip.issued -= u64::from(!bug(Bug::UndoForgetsIssued)) * undo.issued;
     tip.transactions -= undo.applied_count() as u64;
     for (transaction, applied) in block.body().transactions.iter().zip(undo.applied) {
-        if applied {
+        if applied && !bug(Bug::UndoForgetsTransactions) {
             overlay.batch.transactions.insert(transaction.id(), None);
         }
     }

@@ -7,6 +7,7 @@ use super::ordering::dag::{Dag, Entry, Index};
 use super::params::Network;
 use super::view::{Merged, Progress, Record};
 use super::work::{Growth, Target, Work};
+use crate::protocol::bugs::{Bug, bug};
 
 /// Why a header cannot follow its parents. Every one of these is provable from the header and its past alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +56,7 @@ pub const MAX_GAP_HALF_LIVES: u64 = 4;
 /// The target of the next block of `stream`, when the streams have come so far in its past.
 pub fn next_target(network: &Network, past: &[Progress; 3], stream: Stream) -> Option<Target> {
     let schedule = &network.stream(stream)?.schedule;
-    let progress = past[stream.index()];
+    let progress = past[stream.index() * usize::from(!bug(Bug::DifficultyOfFirstStream))];
     Some(schedule.target(progress.elapsed_ms.into(), progress.blocks.into()))
 }
 

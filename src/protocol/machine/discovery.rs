@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::io::{ConnId, Direction, Effect, Event};
 use super::timers::Timer;
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::chain::id::NodeKey;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::wire::limits::MAX_PEERS;
@@ -40,7 +41,7 @@ impl Machine {
             .addresses
             .released(&endpoint, now_ms, delays, &mut self.rng);
         let Some(retry_ms) = delay else { return };
-        if self.addresses.is_kept(&endpoint) {
+        if self.addresses.is_kept(&endpoint) && !bug(Bug::DialNotRepeated) {
             self.timers
                 .set(Timer::Dial(endpoint.clone()), now_ms + retry_ms);
             turn.notify(Event::DialFailed { endpoint, retry_ms });

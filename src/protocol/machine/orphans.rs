@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::io::{ConnId, Origin};
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::{Fault, View};
@@ -32,7 +33,10 @@ impl Orphans {
         if bytes > MAX_ORPHAN_BYTES || self.blocks.contains_key(&id) {
             return;
         }
-        while self.blocks.len() >= MAX_ORPHANS || self.bytes + bytes > MAX_ORPHAN_BYTES {
+        let is_full = |orphans: &Self| {
+            orphans.blocks.len() >= MAX_ORPHANS || orphans.bytes + bytes > MAX_ORPHAN_BYTES
+        };
+        while is_full(self) && !bug(Bug::OrphansUnbounded) {
             let Some(oldest) = self.order.pop_front() else {
                 break;
             };
@@ -78,6 +82,11 @@ pub(super) enum Purpose {
 }
 
 impl Machine {
+    /// Blocks that wait for their parents.
+    pub fn orphans(&self) -> usize {
+        self.orphans.blocks.len()
+    }
+
     /// A peer has sent a block whose parents are unknown: asks it for them, or for its headers if the gap is wide.
     pub(super) fn ask_for_parents(
         &mut self,

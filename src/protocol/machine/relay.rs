@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::io::{ConnId, Effect, Event, Origin, Reason, Ticket};
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::TransactionId;
 use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
@@ -145,7 +146,9 @@ impl Machine {
                     .map(|block| block.body().transactions.len())
                     .sum(),
             });
-            self.refresh_templates(turn, 0);
+            if !bug(Bug::TemplateNotRenewed) {
+                self.refresh_templates(turn, 0);
+            }
         }
         Ok(Taken::In)
     }
@@ -160,6 +163,12 @@ impl Machine {
         let (label, taken) = match &rejected {
             Rejected::Fault(fault) => return Err(fault.clone()),
             Rejected::Known(_) => return Ok(Taken::Not),
+            Rejected::Orphan(_) if bug(Bug::OrphanIsFault) => {
+                ("orphan", Taken::Broken(rejected.to_string()))
+            }
+            Rejected::Early { .. } if bug(Bug::EarlyIsFault) => {
+                ("early", Taken::Broken(rejected.to_string()))
+            }
             Rejected::Orphan(_) => ("orphan", Taken::Orphan),
             Rejected::Early { .. } => ("early", Taken::Not),
             Rejected::Final(_) => ("final", Taken::Not),
@@ -184,7 +193,11 @@ impl Machine {
             return;
         }
         let id = block.id();
-        let to = self.block_holders.add_all(id, self.connections.greeted());
+        let sessions = self
+            .connections
+            .greeted()
+            .skip(usize::from(bug(Bug::RelaySkipsPeer)));
+        let to = self.block_holders.add_all(id, sessions);
         turn.send_all(to, || Message::NewBlock(Arc::clone(block.bytes())));
     }
 
@@ -214,6 +227,11 @@ impl Machine {
         undone: &[Arc<Block>],
         applied: &[Arc<Block>],
     ) -> Result<(), Fault> {
+        let applied = if bug(Bug::MempoolKeepsApplied) {
+            &[]
+        } else {
+            applied
+        };
         let mut senders = BTreeSet::new();
         for transaction in applied.iter().flat_map(|block| &block.body().transactions) {
             let id = transaction.id();
@@ -237,7 +255,8 @@ impl Machine {
             .rev()
             .flat_map(|block| &block.body().transactions);
         for transaction in undone.cloned().collect::<Vec<_>>() {
-            if turn.overlay.transaction(&transaction.id())?.is_none() {
+            let is_gone = turn.overlay.transaction(&transaction.id())?.is_none();
+            if is_gone && !bug(Bug::ReorganisationDropsTransactions) {
                 self.take_back(turn, transaction)?;
             }
         }
@@ -340,7 +359,9 @@ impl Machine {
         };
         let answer = Effect::Answer { ticket, result };
         match &answer {
-            Effect::Answer { result: Ok(_), .. } => turn.after.push(answer),
+            Effect::Answer { result: Ok(_), .. } if !bug(Bug::AnswerBeforeDisk) => {
+                turn.after.push(answer)
+            }
             // A refusal promises nothing.
             _ => turn.out.push(answer),
         }
@@ -353,6 +374,11 @@ impl Machine {
         turn: &mut Turn<'_>,
         transaction: SharedTransaction,
     ) -> Result<Result<(), AdmissionError>, Fault> {
+        let id = transaction.id();
+        if self.mempool.contains(&id) {
+            // As often as there are peers: nothing is read from disk for it.
+            return Ok(Err(AdmissionError::Known(id)));
+        }
         let account = turn.overlay.account(&transaction.transfer().sender)?;
         let admitted = match self
             .mempool
@@ -429,6 +455,7 @@ impl Machine {
     /// Restores own submissions that wait since before a restart.
     pub(super) fn restore_pending(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let mut pending = turn.overlay.pending()?;
+        pending.retain(|_| !bug(Bug::RestartForgetsPending));
         pending.sort_by_key(|transaction| transaction.transfer().nonce);
         for transaction in pending {
             let id = transaction.id();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::io::Request;
+use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::{AccountId, BlockId};
 use crate::protocol::chain::ordering::{Colour, Ordered};
@@ -42,7 +43,10 @@ fn blocks(view: &dyn View, from_block: u64, count: usize) -> Result<Message, Fau
 /// Those of the blocks that are here, in the order in which they were asked for, as many as fit.
 fn blocks_by_id(view: &dyn View, ids: &[BlockId]) -> Result<Message, Fault> {
     let mut answer = Answer::default();
-    for id in ids {
+    for id in ids
+        .iter()
+        .skip(usize::from(bug(Bug::AnswerLacksFirstBlock)))
+    {
         let block = view.block(id)?;
         let sendable = block.filter(|block| !block.heading().parents().is_empty());
         if let Some(block) = sendable
@@ -94,7 +98,7 @@ fn headers(view: &dyn View, locator: &[BlockId]) -> Result<Message, Fault> {
             break;
         }
     }
-    let from_block = common + 1;
+    let from_block = common + 1 + u64::from(bug(Bug::HeadersSkipOne));
     let mut page = Vec::new();
     for number in (from_block..).take(MAX_HEADERS) {
         let Some(ordered) = view.ordered(number)? else {

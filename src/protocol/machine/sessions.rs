@@ -7,6 +7,7 @@ use super::io::{ConnId, Direction, Effect, Event, Reason};
 use super::orphans::Asked;
 use super::timers::Timer;
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::chain::id::{BlockId, NodeKey};
 use crate::protocol::chain::view::Fault;
 use crate::protocol::endpoint::Endpoint;
@@ -391,7 +392,8 @@ impl Machine {
                 let delay = self
                     .addresses
                     .released(endpoint, now_ms, delays, &mut self.rng);
-                if let Some(delay_ms) = delay.filter(|_| self.addresses.is_kept(endpoint)) {
+                let is_kept = self.addresses.is_kept(endpoint) && !bug(Bug::LostPeerNotDialled);
+                if let Some(delay_ms) = delay.filter(|_| is_kept) {
                     self.timers
                         .set(Timer::Dial(endpoint.clone()), now_ms + delay_ms);
                 }

@@ -1,66 +1,87 @@
 //! Nodes as containers, through the `docker` program: each run has a network of its own, whose DNS knows the nodes by
 //! name.
+//!
+//! What a node stores lies below the run's directory, as that of a process does. So it survives its container, nothing of it is
+//! left in the engine, and files can be put there while the node is down. Containers run as whoever owns that directory.
+
+mod command;
+mod image;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{BackendError, Ended, repository_root};
+use super::ports::free_ports;
+use super::{BackendError, Ended, disk, repository_root};
+use crate::engine::links::desired;
+use crate::evidence::record::Program;
 use crate::journal;
 use crate::network::Access;
 use crate::plan::{Place, Plan};
 use crate::progress::Progress;
-
-/// The image that is built from a repository.
-pub const DEFAULT_IMAGE: &str = "triskel:dev";
+use crate::scenario::{Act, Upgrade};
+use command::{both, docker, output, remove};
+use image::DEFAULT_IMAGE;
 
 /// Everything that a run makes bears this label with the run's id, so that cleaning up removes exactly its own.
 const RUN_LABEL: &str = "triskel.run";
 const NODE_LABEL: &str = "triskel.node";
 const PEER_PORT: u16 = 9_000;
+/// A name that all nodes have: the engine's DNS answers with their addresses.
+const SEED: &str = "seed";
 const RPC_PORT: u16 = 10_000;
+/// The program of those who break the rules, in the image.
+const ADVERSARY: &str = "/adversary";
 const CONFIG: &str = "/etc/triskel/node.toml";
-/// Not where images keep their volume: a volume outlives its container, a file system in memory does not.
+/// Not where images keep their volume.
 const DATA: &str = "/run/triskel";
 
 /// An engine that is there answers at once; one behind a dead socket or host never does.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// More starts at once only queue in the engine.
 const PARALLEL_STARTS: usize = 16;
+/// An engine may fail to freeze a container whose processes are busy just then (cgroups of version 1): it changes nothing then.
+const PAUSE_ATTEMPTS: usize = 10;
+/// How long a node may take to end when it is asked to, in seconds: as long as a process.
+const STOP_TIMEOUT_S: &str = "3";
 
 /// Starts nodes as containers.
 #[derive(Debug)]
 pub struct Docker {
     image: String,
     engine: String,
+    /// Whether the engine itself runs as an ordinary user, who is root in its containers.
+    is_rootless: bool,
     run: Option<String>,
-    containers: Vec<String>,
+    nodes: Vec<Vec<Container>>,
+    /// Where the control interface of each node is published: the engine would choose another port at each start.
+    ports: Vec<u16>,
     /// Starts under way. Cleaning up awaits them, for a container may appear after its start was given up.
     starting: JoinSet<Result<(), BackendError>>,
 }
+
+/// A container that a node is or was: with another image it becomes another one, and the logs of the one before stay.
+#[derive(Clone, Debug)]
+struct Container {
+    name: String,
+    image: String,
+}
+
+/// Arguments of one command.
+type Arguments = Vec<String>;
 
 impl Docker {
     /// Asks for an engine and sees to the image: a named one must be there or be pulled, else the repository's is
     /// built.
     pub async fn find(image: Option<&str>, progress: &mut Progress) -> Result<Self, BackendError> {
-        let version = docker(&["version", "--format", "{{.Server.Version}}"]);
-        let engine = match tokio::time::timeout(ENGINE_TIMEOUT, version).await {
-            Ok(Ok(engine)) => engine,
-            Ok(Err(error)) if error.0.contains("No such file") => {
-                return Err(BackendError("docker: not installed".to_owned()));
-            }
-            _ => return Err(BackendError("docker: no engine answers".to_owned())),
-        };
+        let (engine, is_rootless) = answering().await?;
         let image = match (image, repository_root()) {
-            (Some(image), _) => ensure_image(image, progress).await?,
-            (None, Some(root)) => build(&root, progress).await?,
+            (Some(image), _) => image::ensure(image, progress).await?,
+            (None, Some(root)) => image::build(&root, progress).await?,
             (None, None) => {
                 let present = docker(&["image", "inspect", "--format", "{{.Id}}", DEFAULT_IMAGE]);
                 let missing =
@@ -71,11 +92,25 @@ impl Docker {
         };
         Ok(Self {
             image,
+            is_rootless,
             engine,
             run: None,
-            containers: Vec::new(),
+            nodes: Vec::new(),
+            ports: Vec::new(),
             starting: JoinSet::new(),
         })
+    }
+
+    /// The image, and its id.
+    pub(super) fn program(&self) -> Program {
+        let mut inspect = std::process::Command::new("docker");
+        inspect.args(["image", "inspect", "--format", "{{.Id}}", &self.image]);
+        let output = inspect.output().ok();
+        let digest = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        Program {
+            name: self.image.clone(),
+            digest: digest.unwrap_or_default(),
+        }
     }
 
     /// Engine and image.
@@ -85,121 +120,208 @@ impl Docker {
 
     pub(super) async fn start(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
         self.run = Some(plan.id.clone());
-        let network = format!("triskel-{}", plan.id);
+        self.nodes.clear();
+        self.ports.clear();
+        let mut progress = Progress::new();
+        for image in images(plan) {
+            image::ensure(image, &mut progress).await?;
+        }
         let label = format!("{RUN_LABEL}={}", plan.id);
         // The engine chooses the subnet: a fixed one collides with other runs.
-        let create = ["network", "create", "--label", &label, &network];
-        self.launch(create.map(str::to_owned).to_vec(), None);
-        self.launched().await?;
+        let create = ["network", "create", "--label", &label, &network(plan)];
+        self.begin(vec![create.map(str::to_owned).to_vec()], None);
+        self.begun().await?;
         let permits = Arc::new(Semaphore::new(PARALLEL_STARTS));
-        self.containers.clear();
-        for node in 0..plan.nodes.len() {
-            let arguments = self.run_arguments(plan, node, &network, &label)?;
-            self.containers
-                .push(format!("{network}-{}", plan.nodes[node].name));
-            self.launch(arguments, Some(Arc::clone(&permits)));
+        let links = desired(plan.nodes.len(), &plan.edges, &[]);
+        let ports = free_ports(plan.nodes.len(), None)?;
+        for ((node, links), port) in links.iter().enumerate().zip(ports) {
+            disk::prepare(plan, node, links)?;
+            self.ports.push(port.port);
+            let image = plan.nodes[node].image.clone();
+            let container = Container {
+                name: format!("{}-{}", network(plan), plan.nodes[node].name),
+                image: image.unwrap_or_else(|| self.image.clone()),
+            };
+            let mut commands = vec![self.create(plan, node, &container)?];
+            if !plan.nodes[node].joins_later {
+                commands.push(start(&container));
+            }
+            self.nodes.push(vec![container]);
+            // Held until its container takes it.
+            drop(port);
+            self.begin(commands, Some(Arc::clone(&permits)));
         }
-        self.launched().await?;
-        self.addresses().await
+        self.begun().await?;
+        let access = |&port| Access::rpc(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        Ok(self.ports.iter().map(access).collect())
     }
 
-    /// Lets a command run that makes something, whether or not somebody waits for its end.
-    fn launch(&mut self, arguments: Vec<String>, permits: Option<Arc<Semaphore>>) {
+    /// Starts a node that does not run, as a container of another image if it is to become that.
+    pub(super) async fn launch(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        upgrade: Option<&Upgrade>,
+    ) -> Result<(), BackendError> {
+        let current = self.current(node);
+        let image = upgrade.map(|upgrade| upgrade.image.as_ref().unwrap_or(&self.image));
+        let commands = match image {
+            Some(image) if *image != current.image => {
+                let next = Container {
+                    name: format!(
+                        "{}.{}",
+                        self.nodes[node][0].name,
+                        self.nodes[node].len() + 1
+                    ),
+                    image: image.clone(),
+                };
+                let commands = vec![self.create(plan, node, &next)?, start(&next)];
+                self.nodes[node].push(next);
+                commands
+            }
+            _ => vec![start(current)],
+        };
+        self.begin(commands, None);
+        self.begun().await
+    }
+
+    /// Ends a node. The engine kills one that does not end when it is asked to.
+    pub(super) async fn end(&mut self, node: usize, kill: bool) -> Result<(), BackendError> {
+        let name = &self.current(node).name;
+        let ended = match kill {
+            true => docker(&["kill", name]).await,
+            false => docker(&["stop", "--time", STOP_TIMEOUT_S, name]).await,
+        };
+        match ended {
+            Err(error) if self.ended(node).await.is_none() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has a node stand still, or go on.
+    pub(super) async fn pause(&mut self, node: usize, paused: bool) -> Result<(), BackendError> {
+        let verb = if paused { "pause" } else { "unpause" };
+        let arguments = [verb, &self.current(node).name];
+        for _ in 1..PAUSE_ATTEMPTS {
+            match docker(&arguments).await {
+                Err(error) if error.0.contains("unable to freeze") => {}
+                done => return done.map(|_| ()),
+            }
+        }
+        docker(&arguments).await.map(|_| ())
+    }
+
+    fn current(&self, node: usize) -> &Container {
+        let containers = &self.nodes[node];
+        containers.last().expect("each node has a container")
+    }
+
+    /// Lets commands run that make something, one after the other, whether or not somebody waits for their end.
+    fn begin(&mut self, commands: Vec<Arguments>, permits: Option<Arc<Semaphore>>) {
         self.starting.spawn(async move {
             let _permit = match &permits {
                 Some(permits) => permits.acquire().await.ok(),
                 None => None,
             };
-            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-            docker(&arguments).await.map(|_| ())
+            for arguments in commands {
+                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+                docker(&arguments).await?;
+            }
+            Ok(())
         });
     }
 
-    /// Waits for all commands that were launched; ends at the first that fails.
-    async fn launched(&mut self) -> Result<(), BackendError> {
+    /// Waits for all commands that were begun; ends at the first that fails.
+    async fn begun(&mut self) -> Result<(), BackendError> {
         while let Some(ended) = self.starting.join_next().await {
             ended.map_err(|error| BackendError(format!("docker: {error}")))??;
         }
         Ok(())
     }
 
-    fn run_arguments(
+    fn create(
         &self,
         plan: &Plan,
         node: usize,
-        network: &str,
-        label: &str,
-    ) -> Result<Vec<String>, BackendError> {
+        container: &Container,
+    ) -> Result<Arguments, BackendError> {
         let name = &plan.nodes[node].name;
         let failed = |error| BackendError(format!("docker: {name}: {error}"));
         let directory = plan.node_directory(node);
-        std::fs::create_dir_all(&directory).map_err(failed)?;
         let config = directory.join("node.toml");
         std::fs::write(&config, plan.node_toml(node, &place(plan, node))).map_err(failed)?;
-        let mount = format!("type=bind,src={},dst={CONFIG},readonly", config.display());
+        let network = network(plan);
+        let data = disk::directory(plan, node);
         let text = [
-            "run",
-            "--detach",
+            "create",
             "--label",
-            label,
+            &format!("{RUN_LABEL}={}", plan.id),
             "--label",
             &format!("{NODE_LABEL}={name}"),
             "--name",
-            &format!("{network}-{name}"),
+            &container.name,
             "--hostname",
             name,
             "--network",
-            network,
+            &network,
             "--network-alias",
             name,
-            // Only this machine sees the control interface, on a port that the engine chooses.
+            "--network-alias",
+            SEED,
+            // Only this machine sees the control interface.
             "--publish",
-            &format!("{}::{RPC_PORT}", Ipv4Addr::LOCALHOST),
+            &format!("{}:{}:{RPC_PORT}", Ipv4Addr::LOCALHOST, self.ports[node]),
             "--mount",
-            &mount,
+            &format!("type=bind,src={},dst={CONFIG},readonly", config.display()),
+            "--mount",
+            &format!("type=bind,src={},dst={DATA}", data.display()),
             "--read-only",
-            // Writable for whatever user the image runs as.
-            "--tmpfs",
-            &format!("{DATA}:mode=1777"),
+            "--cap-drop",
+            "ALL",
             // The image may set it, and the environment goes before the file.
             "--env",
             &format!("TRISKEL__DATA_DIR={DATA}"),
             // Asked through the control interface all the time, the nodes need no other probe.
             "--no-healthcheck",
-            // The image's entry point is the node.
-            plan.nodes[node].image.as_deref().unwrap_or(&self.image),
-            "daemon",
-            "--config",
-            CONFIG,
         ];
-        Ok(text.map(str::to_owned).to_vec())
-    }
-
-    /// Where the control interfaces were published. A container that has ended already has none: it stays silent.
-    async fn addresses(&self) -> Result<Vec<Access>, BackendError> {
-        let format = format!(
-            "{{{{range $port, $bindings := .NetworkSettings.Ports}}}}\
-             {{{{if eq $port \"{RPC_PORT}/tcp\"}}}}\
-             {{{{range $bindings}}}}{{{{.HostPort}}}} {{{{end}}}}{{{{end}}}}{{{{end}}}}"
-        );
-        let mut arguments = vec!["inspect", "--format", &format];
-        arguments.extend(self.containers.iter().map(String::as_str));
-        let ports = docker(&arguments).await?;
-        let mut ports = ports.lines();
-        let access = |_| {
-            let line = ports.next().unwrap_or_default();
-            let port = line.split_whitespace().next();
-            let port = port.and_then(|port| port.parse().ok()).unwrap_or_default();
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            Access::rpc(address)
+        let mut arguments = text.map(str::to_owned).to_vec();
+        if let Some(user) = self.user(&data).map_err(failed)? {
+            arguments.extend(["--user".to_owned(), user]);
+        }
+        let image = container.image.as_str();
+        let role = plan.nodes[node].role;
+        // The image's entry point is the node. Beside it is the program of those who break the rules.
+        let program = match role.is_honest() {
+            true => vec![image],
+            false => vec!["--entrypoint", ADVERSARY, image, role.name()],
         };
-        Ok(self.containers.iter().map(access).collect())
+        let all = program.into_iter().chain(["daemon", "--config", CONFIG]);
+        arguments.extend(all.map(str::to_owned));
+        Ok(arguments)
     }
 
-    pub(super) async fn ended(&mut self, node: usize) -> Option<Ended> {
-        let container = self.containers.get(node)?;
+    /// As whom a node runs: as the owner of its data, so that both it and this program can write there.
+    #[cfg(unix)]
+    fn user(&self, data: &Path) -> std::io::Result<Option<String>> {
+        use std::os::unix::fs::MetadataExt;
+
+        if self.is_rootless {
+            return Ok(Some("0:0".to_owned()));
+        }
+        let metadata = data.metadata()?;
+        Ok(Some(format!("{}:{}", metadata.uid(), metadata.gid())))
+    }
+
+    /// As whom a node runs: as the image says. The engine's machine gives the directory to whoever asks.
+    #[cfg(not(unix))]
+    fn user(&self, _: &Path) -> std::io::Result<Option<String>> {
+        Ok(None)
+    }
+
+    pub(super) async fn ended(&self, node: usize) -> Option<Ended> {
+        let container = self.nodes.get(node)?.last()?;
         let format = "{{.State.Running}} {{.State.ExitCode}}";
-        let state = docker(&["inspect", "--format", format, container])
+        let state = docker(&["inspect", "--format", format, &container.name])
             .await
             .ok()?;
         let code = state.strip_prefix("false ")?.parse().ok();
@@ -207,10 +329,14 @@ impl Docker {
     }
 
     pub(super) async fn logs(&self, node: usize, lines: usize) -> Vec<String> {
-        let Some(container) = self.containers.get(node) else {
+        let Some(container) = self
+            .nodes
+            .get(node)
+            .and_then(|containers| containers.last())
+        else {
             return Vec::new();
         };
-        match output(&["logs", "--tail", &lines.to_string(), container]).await {
+        match output(&["logs", "--tail", &lines.to_string(), &container.name]).await {
             Ok(output) => journal::last_lines(&both(&output), lines),
             Err(_) => Vec::new(),
         }
@@ -218,13 +344,17 @@ impl Docker {
 
     pub(super) async fn save_logs(&self, plan: &Plan) {
         let mut tasks = JoinSet::new();
-        for (node, container) in self.containers.iter().cloned().enumerate() {
+        for (node, containers) in self.nodes.iter().cloned().enumerate() {
             let file = plan.node_directory(node).join("node.log");
             tasks.spawn(async move {
-                if let Ok(output) = output(&["logs", &container]).await {
-                    // Evidence that cannot be written must not hide the verdict.
-                    let _ = std::fs::write(file, both(&output));
+                let mut text = String::new();
+                for container in &containers {
+                    if let Ok(output) = output(&["logs", &container.name]).await {
+                        text.push_str(&both(&output));
+                    }
                 }
+                // Evidence that cannot be written must not hide the verdict.
+                let _ = std::fs::write(file, text);
             });
         }
         tasks.join_all().await;
@@ -246,22 +376,46 @@ impl Docker {
             &["network", "rm"],
         )
         .await;
-        self.containers.clear();
+        self.nodes.clear();
     }
 }
 
-/// Removes what a command lists. What cannot be removed is said: the next person to find it should know whose it is.
-async fn remove(list: &[&str], remove: &[&str]) {
-    let Ok(ids) = docker(list).await else {
-        return;
-    };
-    let mut arguments = remove.to_vec();
-    arguments.extend(ids.lines());
-    if arguments.len() > remove.len()
-        && let Err(error) = docker(&arguments).await
-    {
-        eprintln!("testnet: {error}");
+/// The version of the engine that answers, and whether it runs as an ordinary user.
+pub(crate) async fn answering() -> Result<(String, bool), BackendError> {
+    let ask = [
+        "info",
+        "--format",
+        "{{.ServerVersion}} {{.SecurityOptions}}",
+    ];
+    match tokio::time::timeout(ENGINE_TIMEOUT, docker(&ask)).await {
+        // Without an engine, the program may answer with nothing where its version would be.
+        Ok(Ok(engine)) if !engine.trim().starts_with('[') => {
+            let version = engine.split_whitespace().next().unwrap_or_default();
+            Ok((version.to_owned(), engine.contains("rootless")))
+        }
+        Ok(Err(error)) if error.0.contains("No such file") => {
+            Err(BackendError("docker: not installed".to_owned()))
+        }
+        _ => Err(BackendError("docker: no engine answers".to_owned())),
     }
+}
+
+fn network(plan: &Plan) -> String {
+    format!("triskel-{}", plan.id)
+}
+
+fn start(container: &Container) -> Arguments {
+    ["start", &container.name].map(str::to_owned).to_vec()
+}
+
+/// The images that a plan names, beside the run's.
+fn images(plan: &Plan) -> impl Iterator<Item = &str> {
+    let nodes = plan.nodes.iter().map(|node| node.image.as_ref());
+    let upgrades = plan.faults.iter().map(|fault| match &fault.act {
+        Act::Upgrade(upgrade) => upgrade.image.as_ref(),
+        _ => None,
+    });
+    nodes.chain(upgrades).flatten().map(String::as_str)
 }
 
 fn place(plan: &Plan, node: usize) -> Place {
@@ -273,102 +427,9 @@ fn place(plan: &Plan, node: usize) -> Place {
         peers: dials
             .map(|&other| format!("{}:{PEER_PORT}", plan.nodes[other].name))
             .collect(),
+        seeds: vec![format!("{SEED}:{PEER_PORT}")],
         data_dir: DATA.to_owned(),
         rpc_listen: anywhere,
         rpc_port: RPC_PORT,
     }
-}
-
-async fn ensure_image(image: &str, progress: &mut Progress) -> Result<String, BackendError> {
-    if docker(&["image", "inspect", "--format", "{{.Id}}", image])
-        .await
-        .is_err()
-    {
-        progress.show(&format!("pulling image {image}"));
-        let pulled = docker(&["pull", "--quiet", image]).await;
-        progress.clear();
-        pulled?;
-    }
-    Ok(image.to_owned())
-}
-
-async fn build(root: &Path, progress: &mut Progress) -> Result<String, BackendError> {
-    /// Enough to show the compiler's complaint.
-    const SHOWN_LINES: usize = 20;
-    let failed = |error| BackendError(format!("docker: image {DEFAULT_IMAGE}: {error}"));
-    let mut command = command(&[
-        "build",
-        "--file",
-        "docker/Dockerfile",
-        "--tag",
-        DEFAULT_IMAGE,
-        ".",
-    ]);
-    command
-        .current_dir(root)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
-    // The classic builder writes to one of them, BuildKit to the other.
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let mut said = Vec::new();
-    let (mut stdout_open, mut stderr_open) = (true, true);
-    while stdout_open || stderr_open {
-        let line = tokio::select! {
-            line = stdout.next_line(), if stdout_open => {
-                line.ok().flatten().or_else(|| { stdout_open = false; None })
-            }
-            line = stderr.next_line(), if stderr_open => {
-                line.ok().flatten().or_else(|| { stderr_open = false; None })
-            }
-        };
-        if let Some(line) = line.filter(|line| !line.trim().is_empty()) {
-            progress.show(&format!("building image {DEFAULT_IMAGE}: {line}"));
-            said.push(line);
-        }
-    }
-    progress.clear();
-    let status = child.wait().await.map_err(failed)?;
-    match status.success() {
-        true => Ok(DEFAULT_IMAGE.to_owned()),
-        false => Err(BackendError(format!(
-            "docker: image {DEFAULT_IMAGE} cannot be built:\n{}",
-            said[said.len().saturating_sub(SHOWN_LINES)..].join("\n")
-        ))),
-    }
-}
-
-/// What a command prints.
-async fn docker(arguments: &[&str]) -> Result<String, BackendError> {
-    let output = output(arguments).await?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let verb = arguments.first().copied().unwrap_or_default();
-    Err(BackendError(format!("docker {verb}: {}", complaint.trim())))
-}
-
-async fn output(arguments: &[&str]) -> Result<Output, BackendError> {
-    let failed = |error| BackendError(format!("docker: {error}"));
-    command(arguments).output().await.map_err(failed)
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new("docker");
-    command.args(arguments).stdin(Stdio::null());
-    // The terminal's Ctrl-C is for this program: a start that it cut short could leave a container behind.
-    #[cfg(unix)]
-    command.process_group(0);
-    command
-}
-
-fn both(output: &Output) -> String {
-    let (stdout, stderr) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(stdout),
-        String::from_utf8_lossy(stderr)
-    )
 }

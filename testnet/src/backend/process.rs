@@ -1,48 +1,48 @@
 //! Nodes as child processes on the loopback address: no Docker, no root.
 
-use std::collections::BTreeMap;
+mod handle;
+mod identity;
+mod kept;
+
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::process::{Child, ChildStdin, Command};
-use triskel::protocol::link::Conditions;
+use tokio::process::Command;
 
-use super::{BackendError, Ended};
+use super::ports::{Held, Ports};
+use super::{BackendError, Ended, disk};
 use crate::engine::links::desired;
 use crate::journal;
 use crate::network::Access;
 use crate::plan::{Place, Plan};
+use crate::scenario::Upgrade;
 
-/// Ports to choose from: below those that Linux (from 32768), macOS and Windows (from 49152) give to outgoing
-/// connections, which otherwise take a chosen port now and then before its node listens on it.
-const FIRST_PORT: u16 = 20_000;
-const LAST_PORT: u16 = 31_999;
+use handle::Handle;
+use kept::Kept;
+
+pub use kept::ports_kept;
 
 /// A node ends in well under a second once its standard input closes; one that hangs is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a node has in its data directory beside what it stored of the network.
-const KEY_FILE: &str = "node.key";
-const CONDITIONS_FILE: &str = "conditions.json";
-const CONDITIONS_VERSION: u64 = 1;
+/// What a node has in its directory.
+const CONFIG_FILE: &str = "node.toml";
+const LOG_FILE: &str = "node.log";
 
-/// Starts nodes as child processes.
+/// Nodes that outlive this program may have much to write before they end, and share the machine.
+const LASTING_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts nodes as processes.
 #[derive(Debug)]
 pub struct Process {
     program: PathBuf,
-    nodes: Vec<Option<Running>>,
-    places: Vec<Place>,
-}
-
-#[derive(Debug)]
-struct Running {
-    child: Child,
-    /// The node ends when this closes, however this program ends: even if it is killed, no node outlives it.
-    stdin: Option<ChildStdin>,
+    nodes: Vec<Option<Handle>>,
+    ports: Vec<Ports>,
+    /// Where nodes outlive this program: ports that are not to be taken, for others come back to them.
+    lasting: Option<BTreeSet<u16>>,
 }
 
 impl Process {
@@ -54,11 +54,7 @@ impl Process {
         };
         let shown = |path: &PathBuf| path.display().to_string();
         match candidates.iter().find(|path| path.is_file()) {
-            Some(program) => Ok(Self {
-                program: program.clone(),
-                nodes: Vec::new(),
-                places: Vec::new(),
-            }),
+            Some(program) => Ok(Self::with_program(program)),
             None => Err(BackendError(format!(
                 "backend process: no node program at {}; build it with \
                  `cargo build --workspace`, or \
@@ -72,182 +68,310 @@ impl Process {
         }
     }
 
+    /// Takes this to be the node's program, without a look whether it is there: enough to end what it started.
+    pub(super) fn with_program(program: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            nodes: Vec::new(),
+            ports: Vec::new(),
+            lasting: None,
+        }
+    }
+
     /// The node's program.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    pub(super) fn start(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
-        // Two ports a node, held until its process starts, so that no other run takes them.
-        let mut held = free_ports(2 * plan.nodes.len())?.into_iter();
-        let mut reserved = Vec::new();
-        while let (Some(peers), Some(rpc)) = (held.next(), held.next()) {
-            reserved.push((peers, rpc));
-        }
-        self.places = (0..plan.nodes.len())
-            .map(|node| place(plan, node, &reserved))
-            .collect();
-        let links = desired(plan.nodes.len(), &plan.edges, &[]);
-        let mut nodes = Vec::new();
-        for (node, (ports, links)) in reserved.into_iter().zip(&links).enumerate() {
-            give_key(plan, node)?;
-            keep_conditions(plan, node, links, 0)?;
-            drop(ports);
-            self.nodes.push(None);
-            if !plan.nodes[node].joins_later {
-                self.launch(plan, node)?;
-            }
-            let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, self.places[node].rpc_port));
-            nodes.push(Access::rpc(rpc));
-        }
-        Ok(nodes)
-    }
-
-    /// Starts a node that does not run.
-    pub(super) fn launch(&mut self, plan: &Plan, node: usize) -> Result<(), BackendError> {
-        let running = self.spawn(plan, node, &self.places[node])?;
-        self.nodes[node] = Some(running);
-        Ok(())
-    }
-
-    /// Ends a node. One that does not end when it is asked to is killed.
-    pub(super) async fn end(&mut self, node: usize, kill: bool) {
-        let Some(mut running) = self.nodes.get_mut(node).and_then(Option::take) else {
-            return;
-        };
-        running.stdin = None;
-        let ended = match kill {
-            true => false,
-            false => {
-                let stopped = tokio::time::timeout(STOP_TIMEOUT, running.child.wait()).await;
-                stopped.is_ok()
-            }
-        };
-        if !ended {
-            // The only way this fails is that the node has ended meanwhile.
-            let _ = running.child.kill().await;
-        }
-    }
-
-    /// Has a node stand still, or go on.
-    pub(super) async fn pause(&mut self, node: usize, paused: bool) -> Result<(), BackendError> {
-        let running = self.nodes.get(node).and_then(Option::as_ref);
-        let Some(id) = running.and_then(|running| running.child.id()) else {
-            return Ok(());
-        };
-        let signal = if paused { "-STOP" } else { "-CONT" };
-        let mut command = Command::new("kill");
-        command.args([signal, &id.to_string()]);
-        let status = command.status().await;
-        match status.map(|status| status.success()) {
-            Ok(true) => Ok(()),
-            _ => Err(BackendError(format!(
-                "backend process: `kill {signal} {id}` fails"
+    /// The program of those who break the rules stands beside the node's.
+    fn adversary(&self) -> Result<PathBuf, BackendError> {
+        let name = format!("adversary{}", std::env::consts::EXE_SUFFIX);
+        let program = self.program.with_file_name(name);
+        match program.is_file() {
+            true => Ok(program),
+            false => Err(BackendError(format!(
+                "backend process: the scenario has nodes with roles, and no adversary program is at {}; \
+                 build it with `cargo build --workspace`",
+                program.display()
             ))),
         }
     }
 
-    fn spawn(&self, plan: &Plan, node: usize, place: &Place) -> Result<Running, BackendError> {
-        let name = &plan.nodes[node].name;
-        let failed = |error| BackendError(format!("backend process: {name}: {error}"));
+    /// From now on, nodes are started so that they outlive this program, and take none of the ports to which others come back.
+    pub fn outlive(&mut self, taken: BTreeSet<u16>) {
+        self.lasting = Some(taken);
+    }
+
+    pub(super) fn start(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+        let held = self.prepare_all(plan)?;
+        for (node, held) in held.into_iter().enumerate() {
+            drop(held);
+            if !plan.nodes[node].joins_later {
+                self.launch(plan, node, None)?;
+            }
+        }
+        Ok(self.accesses())
+    }
+
+    /// Prepares all nodes, and starts none.
+    pub(super) fn place_all(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+        self.prepare_all(plan)?;
+        Ok(self.accesses())
+    }
+
+    fn prepare_all(&mut self, plan: &Plan) -> Result<Vec<Held>, BackendError> {
+        let all: Vec<_> = (0..plan.nodes.len()).collect();
+        self.nodes.clear();
+        self.ports.clear();
+        self.prepare(plan, &all)
+    }
+
+    /// Gives nodes that were never started, the last of the plan, ports, keys and conditions. The ports are held until what is
+    /// returned is dropped, so that no other run takes them.
+    fn prepare(&mut self, plan: &Plan, nodes: &[usize]) -> Result<Vec<Held>, BackendError> {
+        let held = Held::take(nodes.len(), self.lasting.as_ref())?;
+        let links = desired(plan.nodes.len(), &plan.edges, &[]);
+        for (&node, held) in nodes.iter().zip(&held) {
+            self.ports.push(held.ports());
+            self.nodes.push(None);
+            disk::prepare(plan, node, &links[node])?;
+            self.keep(plan, node)?;
+        }
+        Ok(held)
+    }
+
+    /// Adds the last node of the plan to those that run, without starting it.
+    pub(super) fn add(&mut self, plan: &Plan) -> Result<Access, BackendError> {
+        self.prepare(plan, &[self.nodes.len()])?;
+        let accesses = self.accesses();
+        Ok(accesses.last().expect("one was added").clone())
+    }
+
+    /// Finds the nodes again that an earlier program started.
+    pub(super) fn attach(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+        self.nodes.clear();
+        self.ports.clear();
+        for node in 0..plan.nodes.len() {
+            let kept = Kept::read(&plan.node_directory(node))
+                .map_err(|error| failed(plan, node, &error))?;
+            self.ports.push(kept.ports);
+            self.nodes.push(kept.process.and_then(Handle::found));
+        }
+        Ok(self.accesses())
+    }
+
+    /// As [`attach`](Self::attach), of nodes that are only to be ended: those of which nothing is kept were never started.
+    pub(super) fn find_again(&mut self, plan: &Plan) {
+        self.lasting = Some(BTreeSet::new());
+        let kept =
+            (0..plan.nodes.len()).filter_map(|node| Kept::read(&plan.node_directory(node)).ok());
+        self.nodes = kept
+            .map(|kept| kept.process.and_then(Handle::found))
+            .collect();
+    }
+
+    /// Takes other ports where somebody else has taken those of a node. Where nobody runs, nobody knows them.
+    pub(super) fn renew(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+        for node in 0..plan.nodes.len() {
+            if !self.ports[node].are_free() {
+                let held = Held::take(1, self.lasting.as_ref())?;
+                self.ports[node] = held[0].ports();
+                self.keep(plan, node)?;
+            }
+        }
+        Ok(self.accesses())
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        let address = |ports: &Ports| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.rpc));
+        self.ports
+            .iter()
+            .map(|ports| Access::rpc(address(ports)))
+            .collect()
+    }
+
+    /// Writes down which process the node is, where it outlives this program.
+    fn keep(&self, plan: &Plan, node: usize) -> Result<(), BackendError> {
+        if self.lasting.is_none() {
+            return Ok(());
+        }
+        let process = self.nodes[node].as_ref().and_then(Handle::identity);
+        let kept = Kept {
+            ports: self.ports[node],
+            process: process.cloned(),
+        };
+        let written = kept.write(&plan.node_directory(node));
+        written.map_err(|error| failed(plan, node, &error))
+    }
+
+    /// Where peers reach a node.
+    pub(super) fn endpoint(&self, node: usize) -> String {
+        format!("{}:{}", Ipv4Addr::LOCALHOST, self.ports[node].peers)
+    }
+
+    /// Starts a node that does not run, as another program if it is to become that.
+    pub(super) fn launch(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        upgrade: Option<&Upgrade>,
+    ) -> Result<(), BackendError> {
+        let command = self.daemon(plan, node, upgrade)?;
+        let started = match self.lasting {
+            Some(_) => Handle::lasting(command),
+            None => Handle::tied(command),
+        };
+        self.nodes[node] = Some(started.map_err(|error| failed(plan, node, &error))?);
+        self.keep(plan, node)
+    }
+
+    /// Ends a node. One that does not end when it is asked to is killed.
+    pub(super) async fn end(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        kill: bool,
+    ) -> Result<(), BackendError> {
+        let Some(mut running) = self.nodes.get_mut(node).and_then(Option::take) else {
+            return Ok(());
+        };
+        match kill {
+            true => running.kill().await,
+            false => {
+                running.ask();
+                running.end(self.stop_deadline()).await;
+            }
+        }
+        self.keep(plan, node)
+    }
+
+    fn stop_deadline(&self) -> tokio::time::Instant {
+        let timeout = match self.lasting {
+            Some(_) => LASTING_STOP_TIMEOUT,
+            None => STOP_TIMEOUT,
+        };
+        tokio::time::Instant::now() + timeout
+    }
+
+    /// Has a node stand still, or go on.
+    #[cfg(unix)]
+    pub(super) fn pause(&self, node: usize, paused: bool) {
+        if let Some(Some(running)) = self.nodes.get(node) {
+            running.pause(paused);
+        }
+    }
+
+    fn daemon(
+        &self,
+        plan: &Plan,
+        node: usize,
+        upgrade: Option<&Upgrade>,
+    ) -> Result<Command, BackendError> {
+        let failed = |error| failed(plan, node, &error);
         let directory = plan.node_directory(node);
         std::fs::create_dir_all(&directory).map_err(failed)?;
-        let config = directory.join("node.toml");
-        std::fs::write(&config, plan.node_toml(node, place)).map_err(failed)?;
+        let config = directory.join(CONFIG_FILE);
+        std::fs::write(&config, plan.node_toml(node, &self.place(plan, node))).map_err(failed)?;
         // A node that starts again writes on.
         let mut log = File::options();
         let log = log.create(true).append(true);
-        let log = log.open(directory.join("node.log")).map_err(failed)?;
-        let program = plan.nodes[node].program.as_ref();
-        let mut command = Command::new(program.unwrap_or(&self.program));
+        let log = log.open(directory.join(LOG_FILE)).map_err(failed)?;
+        let role = plan.nodes[node].role;
+        let named = match upgrade {
+            Some(upgrade) => upgrade.program.as_ref(),
+            None => plan.nodes[node].program.as_ref(),
+        };
+        let program = match (named, role.is_honest()) {
+            (Some(program), _) => program.clone(),
+            (None, true) => self.program.clone(),
+            (None, false) => self.adversary()?,
+        };
+        let mut command = Command::new(program);
         command
-            .args(["daemon", "--stop-with-stdin", "--config"])
+            .args((!role.is_honest()).then_some(role.name()))
+            .arg("daemon")
+            .args(self.lasting.is_none().then_some("--stop-with-stdin"))
+            .arg("--config")
             .arg(&config)
             .current_dir(&directory)
-            .stdin(Stdio::piped())
             .stdout(log.try_clone().map_err(failed)?)
-            .stderr(log)
-            .kill_on_drop(true);
+            .stderr(log);
         // The terminal's Ctrl-C is for this program, which then ends the nodes.
         #[cfg(unix)]
         command.process_group(0);
-        let mut child = command.spawn().map_err(failed)?;
-        let stdin = child.stdin.take();
-        Ok(Running { child, stdin })
+        Ok(command)
+    }
+
+    /// The node's own program, which asks the node that runs.
+    pub(super) fn tool(&self, plan: &Plan, node: usize) -> Command {
+        let directory = plan.node_directory(node);
+        let program = plan.nodes[node].program.as_ref();
+        let mut command = Command::new(program.unwrap_or(&self.program));
+        command.env("TRISKEL_CONFIG", directory.join(CONFIG_FILE));
+        command
+    }
+
+    fn place(&self, plan: &Plan, node: usize) -> Place {
+        let localhost = Ipv4Addr::LOCALHOST.to_string();
+        let dials = plan.nodes[node].dials.iter();
+        Place {
+            listen: localhost.clone(),
+            port: self.ports[node].peers,
+            peers: dials.map(|&other| self.endpoint(other)).collect(),
+            // One node has one port, so one name stands for all of them only together with all ports.
+            seeds: (0..self.ports.len())
+                .filter(|&other| other != node)
+                .map(|other| format!("localhost:{}", self.ports[other].peers))
+                .collect(),
+            data_dir: disk::directory(plan, node).display().to_string(),
+            rpc_listen: localhost,
+            rpc_port: self.ports[node].rpc,
+        }
     }
 
     pub(super) fn ended(&mut self, node: usize) -> Option<Ended> {
-        let status = self
-            .nodes
-            .get_mut(node)?
-            .as_mut()?
-            .child
-            .try_wait()
-            .ok()??;
-        let code = status.code();
-        Some(Ended { code })
+        self.nodes.get_mut(node)?.as_mut()?.ended()
+    }
+
+    /// Whether a node has a process, and which, if it outlives this program.
+    pub(super) fn runs(&mut self, node: usize) -> bool {
+        let running = self.nodes.get_mut(node).and_then(Option::as_mut);
+        running.is_some_and(|running| running.ended().is_none())
+    }
+
+    /// Ends a node for good.
+    pub(crate) async fn discard(&mut self, plan: &Plan, node: usize) -> Result<(), BackendError> {
+        self.end(plan, node, false).await?;
+        self.nodes.remove(node);
+        self.ports.remove(node);
+        Ok(())
+    }
+
+    /// Ends all nodes, and keeps what they need to start again.
+    pub(super) async fn halt(&mut self, plan: &Plan) -> Result<(), BackendError> {
+        self.end_all().await;
+        for node in 0..self.nodes.len() {
+            self.nodes[node] = None;
+            self.keep(plan, node)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn cleanup(&mut self) {
+        self.end_all().await;
+        self.nodes.clear();
+        self.ports.clear();
+    }
+
+    async fn end_all(&mut self) {
         for node in self.nodes.iter_mut().flatten() {
-            node.stdin = None;
+            node.ask();
         }
-        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
-        for mut node in self.nodes.drain(..).flatten() {
-            let stopped = tokio::time::timeout_at(deadline, node.child.wait()).await;
-            if stopped.is_err() {
-                // The only way this fails is that the node has ended meanwhile.
-                let _ = node.child.kill().await;
-            }
+        let deadline = self.stop_deadline();
+        for node in self.nodes.iter_mut().flatten() {
+            node.end(deadline).await;
         }
     }
-}
-
-/// Gives a node its key before its first start: the conditions of links name nodes by their keys.
-fn give_key(plan: &Plan, node: usize) -> Result<(), BackendError> {
-    let data = data_directory(plan, node);
-    let secret = plan.node_keys(node).secret();
-    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    std::fs::create_dir_all(&data)
-        .and_then(|()| std::fs::write(data.join(KEY_FILE), text + "\n"))
-        .map_err(|error| failed(plan, node, &error))
-}
-
-/// Writes what a node that is down does to its links and clock once it starts.
-pub(super) fn keep_conditions(
-    plan: &Plan,
-    node: usize,
-    links: &BTreeMap<usize, Conditions>,
-    clock_offset_ms: i64,
-) -> Result<(), BackendError> {
-    let mut conditions = json!(plan.node_conditions(links, clock_offset_ms));
-    conditions["version"] = CONDITIONS_VERSION.into();
-    let file = data_directory(plan, node).join(CONDITIONS_FILE);
-    let written = std::fs::write(file, format!("{conditions:#}\n"));
-    written.map_err(|error| failed(plan, node, &error))
-}
-
-/// Removes what a node has stored of the network.
-pub(super) fn wipe(plan: &Plan, node: usize) -> Result<(), BackendError> {
-    let remove = || -> std::io::Result<()> {
-        for entry in std::fs::read_dir(data_directory(plan, node))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name == KEY_FILE || name == CONDITIONS_FILE {
-                continue;
-            }
-            match entry.file_type()?.is_dir() {
-                true => std::fs::remove_dir_all(entry.path())?,
-                false => std::fs::remove_file(entry.path())?,
-            }
-        }
-        Ok(())
-    };
-    remove().map_err(|error| failed(plan, node, &error))
-}
-
-fn data_directory(plan: &Plan, node: usize) -> PathBuf {
-    plan.node_directory(node).join("data")
 }
 
 fn failed(plan: &Plan, node: usize, error: &std::io::Error) -> BackendError {
@@ -255,24 +379,12 @@ fn failed(plan: &Plan, node: usize, error: &std::io::Error) -> BackendError {
     BackendError(format!("backend process: {name}: {error}"))
 }
 
-pub(super) fn logs(plan: &Plan, node: usize, lines: usize) -> Vec<String> {
-    journal::tail(&plan.node_directory(node).join("node.log"), lines)
+pub(super) fn log_file(plan: &Plan, node: usize) -> PathBuf {
+    plan.node_directory(node).join(LOG_FILE)
 }
 
-fn place(plan: &Plan, node: usize, ports: &[(Reserved, Reserved)]) -> Place {
-    let localhost = Ipv4Addr::LOCALHOST.to_string();
-    let dials = plan.nodes[node].dials.iter();
-    let data_dir = data_directory(plan, node);
-    Place {
-        listen: localhost.clone(),
-        port: ports[node].0.port,
-        peers: dials
-            .map(|&other| format!("{localhost}:{}", ports[other].0.port))
-            .collect(),
-        data_dir: data_dir.display().to_string(),
-        rpc_listen: localhost,
-        rpc_port: ports[node].1.port,
-    }
+pub(super) fn logs(plan: &Plan, node: usize, lines: usize) -> Vec<String> {
+    journal::tail(&log_file(plan, node), lines)
 }
 
 /// In a build directory, this program stands beside the node, and its tests one directory below.
@@ -285,44 +397,9 @@ fn beside_this_program() -> Vec<PathBuf> {
     directories.map(|directory| directory.join(&name)).collect()
 }
 
-/// A port that nobody else can listen on while this lives.
-struct Reserved {
-    port: u16,
-    _listener: TcpListener,
-}
-
-fn free_ports(count: usize) -> Result<Vec<Reserved>, BackendError> {
-    let range = usize::from(LAST_PORT - FIRST_PORT) + 1;
-    // Runs that start at the same time begin to look at different ports.
-    let first = getrandom::u32().unwrap_or_default() as usize % range;
-    let candidates = (0..range).map(|step| FIRST_PORT + ((first + step) % range) as u16);
-    let reserve = |port| {
-        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
-        Some(Reserved { port, _listener })
-    };
-    let ports: Vec<_> = candidates.filter_map(reserve).take(count).collect();
-    match ports.len() == count {
-        true => Ok(ports),
-        false => Err(BackendError(format!(
-            "backend process: {count} free ports are needed from {FIRST_PORT} to \
-             {LAST_PORT}, {} are",
-            ports.len()
-        ))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn two_runs_at_once_get_different_ports() {
-        let (left, right) = (free_ports(100).unwrap(), free_ports(100).unwrap());
-        let mut ports: Vec<_> = left.iter().chain(&right).map(|held| held.port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), 200);
-    }
 
     #[test]
     fn a_missing_program_is_named() {

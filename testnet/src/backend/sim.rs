@@ -1,25 +1,37 @@
 //! Nodes as machines in one process, under virtual time: the same seed gives the same trace.
 
+mod setup;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use triskel::protocol::chain::id::{BlockId, TransactionId};
+use triskel::protocol::chain::block::Stream;
+use triskel::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use triskel::protocol::chain::params::{Allocation, Network};
 use triskel::protocol::chain::transaction::Transaction;
 use triskel::protocol::link::Conditions;
+use triskel::protocol::machine::io::Ticket;
 use triskel::rpc::{self, dag};
 use triskel::sim::watch::Seen;
 use triskel::sim::{self, Violation, World, WorldConfig};
 
-use super::BackendError;
+use super::{BackendError, Ended};
 use crate::engine::links::desired;
+use crate::engine::schedule::Surroundings;
 use crate::network::{CallError, TransactionState};
 use crate::plan::{ENDOWMENT, Plan};
+use crate::scenario::StreamName;
 use crate::verdict::NodeState;
+
+pub(super) use setup::CONFIG_KEYS;
 
 /// How long, in virtual milliseconds, a node may take to write a transaction and answer.
 const ANSWER_LIMIT_MS: u64 = 5_000;
+
+/// What a frame takes where nothing is asked of a link, in microseconds, at least and at most: as between processes or containers
+/// of one machine.
+const WIRE_US: (u64, u64) = (100, 400);
 
 /// Nodes up to which every block is watched on its way; of more, so many times fewer blocks.
 const WATCHED_WHOLE: u64 = 100;
@@ -44,38 +56,45 @@ impl Simulation {
     pub fn new(plan: &Plan) -> Result<Self, BackendError> {
         let failed = |error: &dyn std::fmt::Display| BackendError(format!("backend sim: {error}"));
         let mut params = plan.scenario.params().map_err(|error| failed(&error))?;
-        let endow = |keys: &triskel::protocol::chain::key::KeyPair| Allocation {
-            account: keys.public(),
+        let endow = |account| Allocation {
+            account,
             balance: ENDOWMENT,
         };
-        params.allocations = plan.senders.iter().map(endow).collect();
-        params
-            .allocations
-            .sort_by_key(|allocation| allocation.account);
+        params.allocations = plan.endowed().into_iter().map(endow).collect();
         let network = Network::new(sim::simulated(params)).map_err(|error| failed(&error))?;
         let network = Arc::new(network);
         let seed = plan.scenario.seed.unwrap_or_default();
         let dials = plan.nodes.iter().enumerate();
-        let edges = dials.flat_map(|(node, plan)| plan.dials.iter().map(move |&to| (node, to)));
+        let edges = dials
+            .filter(|(_, plan)| !plan.seeded)
+            .flat_map(|(node, plan)| plan.dials.iter().map(move |&to| (node, to)));
         let links = desired(plan.nodes.len(), &plan.edges, &[]);
         let links = links.into_iter().enumerate();
         let conditions = links.flat_map(|(from, links)| {
             let by_receiver = links.into_iter();
             by_receiver.map(move |(to, conditions)| ((from, to), conditions))
         });
-        let config = WorldConfig {
+        let roles = plan.nodes.iter().enumerate();
+        let roles = roles.filter_map(|(node, planned)| Some((node, planned.role.adversary()?)));
+        let mut config = WorldConfig {
+            roles: roles.collect(),
             edges: edges.collect(),
+            latency_us: WIRE_US,
             conditions: conditions.collect(),
             ..WorldConfig::new(seed, Arc::clone(&network), plan.nodes.len())
         };
+        let nodes = plan.nodes.iter().enumerate();
+        let machines = nodes.filter_map(|(node, planned)| {
+            let machine = setup::machine(config.machine(), planned)?;
+            Some((node, machine))
+        });
+        config.machines = machines.collect();
         let mut world = World::new(config).map_err(|violation| failed(&violation))?;
         for (node, planned) in plan.nodes.iter().enumerate() {
             world
                 .mine(node, false)
                 .map_err(|violation| failed(&violation))?;
-            // All streams alike: a scenario with others is refused.
-            let hashrate = planned.hashrates.values().max();
-            world.set_hashrate(node, hashrate.copied().unwrap_or_default());
+            world.set_hashrates(node, &streams(&planned.hashrates));
             if planned.joins_later {
                 world.crash(node).map_err(|violation| failed(&violation))?;
                 world.wipe(node);
@@ -142,6 +161,11 @@ impl Simulation {
         self.lock().world.seen()
     }
 
+    /// Connections that a node has open.
+    pub(crate) fn connections(&self, node: usize) -> u64 {
+        self.lock().world.connections(node) as u64
+    }
+
     /// Frames that arrived, and their bytes.
     pub(crate) fn traffic(&self) -> (u64, u64) {
         self.lock().world.traffic()
@@ -164,25 +188,32 @@ impl Simulation {
     }
 
     pub(crate) fn submit(&self, node: usize, bytes: &[u8]) -> Result<TransactionId, CallError> {
+        let ticket = self.hand_in(node, bytes)?;
+        let answered = |world: &World| world.answer(ticket).is_some();
+        self.lock()
+            .attempt(|world| world.run_until(ANSWER_LIMIT_MS, answered))?;
+        let silent = || CallError::Silent("the transaction has no answer".to_owned());
+        self.answer(ticket).ok_or_else(silent)?
+    }
+
+    /// Hands in a transaction and does not wait for the answer.
+    pub(crate) fn hand_in(&self, node: usize, bytes: &[u8]) -> Result<Ticket, CallError> {
         let mut inner = self.lock();
-        let network = inner.network.id();
-        let transaction = Transaction::decode(bytes, &network)
+        let transaction = Transaction::decode(bytes, &inner.network.id())
             .map_err(|error| CallError::Failed(error.to_string()))?;
-        let transaction = Arc::new(transaction);
-        let answer = inner.attempt(|world| {
-            let Some(ticket) = world.submit(node, transaction)? else {
-                return Ok(None);
-            };
-            world.run_until(ANSWER_LIMIT_MS, |world| world.answer(ticket).is_some())?;
-            Ok(world.answer(ticket).cloned())
-        })?;
-        match answer {
-            Some(Ok(id)) => Ok(id),
-            Some(Err(refusal)) => Err(CallError::Refused(refusal.to_string())),
-            None => Err(CallError::Silent(
-                "the transaction has no answer".to_owned(),
-            )),
-        }
+        let ticket = inner.attempt(|world| world.submit(node, Arc::new(transaction)))?;
+        ticket.ok_or_else(|| CallError::Silent("it is down".to_owned()))
+    }
+
+    /// The answer to what was handed in, once there is one.
+    pub(crate) fn answer(&self, ticket: Ticket) -> Option<Result<TransactionId, CallError>> {
+        let answer = self.lock().world.answer(ticket).cloned()?;
+        Some(answer.map_err(|refusal| CallError::Refused(refusal.to_string())))
+    }
+
+    /// The nonce that the next transfer of an account should have; `None` while the node is down.
+    pub(crate) fn next_nonce(&self, node: usize, account: &AccountId) -> Option<u64> {
+        self.lock().world.next_nonce(node, account)
     }
 
     pub(crate) fn transaction(&self, node: usize, id: TransactionId) -> TransactionState {
@@ -202,10 +233,12 @@ impl Simulation {
         node: usize,
         links: &BTreeMap<usize, Conditions>,
         changed: &BTreeSet<usize>,
-        clock_offset_ms: i64,
+        surroundings: &Surroundings,
     ) -> Result<(), CallError> {
         self.lock().attempt(|world| {
-            world.set_clock_offset(node, clock_offset_ms);
+            world.set_clock_offset(node, surroundings.clock_offset_ms);
+            world.set_disk_full(node, surroundings.disk_full);
+            world.set_seed_outage(node, surroundings.seed_outage);
             changed.iter().try_for_each(|&receiver| {
                 let conditions = links.get(&receiver).copied().unwrap_or_default();
                 world.set_conditions(node, receiver, conditions)
@@ -213,8 +246,33 @@ impl Simulation {
         })
     }
 
-    pub(crate) fn set_hashrate(&self, node: usize, hashrate: u64) {
-        self.lock().world.set_hashrate(node, hashrate);
+    pub(crate) fn ping(&self, node: usize) -> Result<(), CallError> {
+        self.lock().attempt(|world| world.ping(node))
+    }
+
+    pub(crate) fn sessions(&self, node: usize) -> Vec<sim::watch::Session> {
+        self.lock().world.sessions(node)
+    }
+
+    pub(crate) fn set_hashrates(&self, node: usize, hashrates: &BTreeMap<StreamName, u64>) {
+        self.lock().world.set_hashrates(node, &streams(hashrates));
+    }
+
+    /// Has a node stand still, or go on.
+    pub(crate) fn pause(&self, node: usize, paused: bool) -> Result<(), CallError> {
+        self.lock().attempt(|world| match paused {
+            true => {
+                world.pause(node);
+                Ok(())
+            }
+            false => world.resume(node),
+        })
+    }
+
+    /// Whether a node is down, as one that fails ends.
+    pub(crate) fn ended(&self, node: usize) -> Option<Ended> {
+        let is_down = self.lock().world.status(node).is_none();
+        is_down.then_some(Ended { code: Some(1) })
     }
 
     /// Ends a node. What is not durable by then is lost, whether it was asked to end or killed.
@@ -233,6 +291,18 @@ impl Simulation {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().expect("the world does not panic")
     }
+}
+
+fn streams(hashrates: &BTreeMap<StreamName, u64>) -> BTreeMap<Stream, u64> {
+    let stream = |name: &StreamName| match name {
+        StreamName::A => Stream::A,
+        StreamName::B => Stream::B,
+        StreamName::C => Stream::C,
+    };
+    let hashrates = hashrates.iter();
+    hashrates
+        .map(|(name, hashrate)| (stream(name), *hashrate))
+        .collect()
 }
 
 impl Inner {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use triskel::protocol::link::{Conditions, Cut};
 
-use crate::scenario::{self, Edge, Occurrence};
+use crate::scenario::{self, Edge, Occurrence, Span};
 
 /// The most that a link can take, see [`Conditions::check`].
 const MAX_DELAY_US: u64 = 60_000_000;
@@ -88,10 +88,20 @@ fn converted(conditions: &scenario::Conditions) -> Conditions {
     }
 }
 
+/// Conditions as a scenario has them. A cut is none of these.
+pub fn restored(conditions: &Conditions) -> scenario::Conditions {
+    scenario::Conditions {
+        delay: Span::from_us(conditions.delay_us),
+        jitter: Span::from_us(conditions.jitter_us),
+        loss: f64::from(conditions.loss_ppm) / 1e6,
+        rate_bytes_per_s: conditions.rate_bytes_per_s,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Act, Span, When};
+    use crate::scenario::{Act, When};
 
     fn fault(act: Act, nodes: &[usize]) -> Occurrence {
         Occurrence {

@@ -1,5 +1,6 @@
 //! When faults begin and end, and what all of them together make of each node.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::snapshot::Snapshot;
@@ -9,6 +10,8 @@ use crate::scenario::{Act, Node, Occurrence, When};
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
     faults: Vec<Entry>,
+    /// The last upgrade of each node that had one.
+    upgrades: BTreeMap<usize, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +40,17 @@ pub enum Turn {
     Ends(usize),
 }
 
+/// What the faults make of the machine that a node runs on. The default is a good one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// By how much the clock is off, in milliseconds.
+    pub clock_offset_ms: i64,
+    /// Whether nothing can be written.
+    pub disk_full: bool,
+    /// Whether no seed is resolved.
+    pub seed_outage: bool,
+}
+
 /// What the faults make of a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wanted {
@@ -44,10 +58,12 @@ pub struct Wanted {
     pub up: bool,
     /// Whether it stands still.
     pub paused: bool,
-    /// By how much its clock is off, in milliseconds.
-    pub clock_offset_ms: i64,
+    /// What its machine is like.
+    pub surroundings: Surroundings,
     /// So many times its hash rate.
     pub hashrate_factor: f64,
+    /// The upgrade that made it what it is, by the fault's index.
+    pub upgrade: Option<usize>,
 }
 
 impl Schedule {
@@ -59,7 +75,34 @@ impl Schedule {
         };
         Self {
             faults: faults.iter().map(entry).collect(),
+            upgrades: BTreeMap::new(),
         }
+    }
+
+    /// Takes a fault to begin at a moment, whenever it says that it does.
+    pub fn begin(&mut self, fault: Occurrence, since: Duration, until: Option<Duration>) -> Turn {
+        let phase = Phase::Active { since, until };
+        self.faults.push(Entry { fault, phase });
+        Turn::Begins(self.faults.len() - 1)
+    }
+
+    /// Takes a fault to end now.
+    pub fn end(&mut self, index: usize) -> Turn {
+        self.faults[index].phase = Phase::Over;
+        Turn::Ends(index)
+    }
+
+    /// Whether a node flaps now.
+    pub fn flaps(&self) -> bool {
+        let flaps = |entry: &Entry| {
+            matches!(entry.phase, Phase::Active { .. }) && matches!(entry.fault.act, Act::Flap(_))
+        };
+        self.faults.iter().any(flaps)
+    }
+
+    /// Whether there are no faults at all.
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty()
     }
 
     /// A fault.
@@ -89,8 +132,12 @@ impl Schedule {
         let Entry { fault, phase } = &mut self.faults[index];
         let at_once = matches!(
             fault.act,
-            Act::Restart | Act::Wipe | Act::ClockJump(_) | Act::Join | Act::Leave
+            Act::Restart | Act::Wipe | Act::ClockJump(_) | Act::Join | Act::Leave | Act::Upgrade(_)
         );
+        if let Act::Upgrade(_) = fault.act {
+            let upgraded = fault.nodes.iter().map(|&node| (node, index));
+            self.upgrades.extend(upgraded);
+        }
         let lasts = match fault.lasts {
             None if at_once => Some(Duration::ZERO),
             lasts => lasts.map(|lasts| lasts.as_duration()),
@@ -137,24 +184,30 @@ impl Schedule {
         let mut wanted = Wanted {
             up: !node.joins_later,
             paused: false,
-            clock_offset_ms: 0,
+            surroundings: Surroundings::default(),
             hashrate_factor: 1.0,
+            upgrade: self.upgrades.get(&index).copied(),
         };
         let begun = self.faults.iter().filter(|entry| {
             entry.phase != Phase::Waiting && entry.fault.nodes.binary_search(&index).is_ok()
         });
         let mut down = false;
+        let surroundings = &mut wanted.surroundings;
         for Entry { fault, phase } in begun {
             let active = *phase != Phase::Over;
             match &fault.act {
                 Act::Join => wanted.up = true,
                 Act::Leave => down = true,
-                Act::ClockJump(offset) => wanted.clock_offset_ms += offset.as_us() / 1_000,
-                Act::Stop | Act::Kill | Act::Restart | Act::Wipe => down |= active,
+                Act::ClockJump(offset) => surroundings.clock_offset_ms += offset.as_us() / 1_000,
+                Act::Stop | Act::Kill | Act::Restart | Act::Wipe | Act::Upgrade(_) => {
+                    down |= active;
+                }
                 Act::Pause => wanted.paused |= active,
                 Act::ClockSkew(offset) if active => {
-                    wanted.clock_offset_ms += offset.as_us() / 1_000;
+                    surroundings.clock_offset_ms += offset.as_us() / 1_000;
                 }
+                Act::DiskFull => surroundings.disk_full |= active,
+                Act::SeedOutage => surroundings.seed_outage |= active,
                 Act::Hashrate(factor) if active => wanted.hashrate_factor *= factor,
                 _ => {}
             }
@@ -192,6 +245,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::readings::Readings;
     use crate::plan::{Plan, new_run_id};
     use crate::scenario::Scenario;
 
@@ -207,9 +261,11 @@ mod tests {
     }
 
     fn turns(schedule: &mut Schedule, plan: &Plan, at_ms: u64) -> Vec<Turn> {
+        let readings = Readings::new(plan);
         let snapshot = Snapshot {
             plan,
             states: &[None, None, None],
+            readings: &readings,
         };
         let now = Duration::from_millis(at_ms);
         std::iter::from_fn(|| schedule.turn(now, &snapshot)).collect()
@@ -254,7 +310,7 @@ mod tests {
         let wanted = schedule.wanted(1, &plan.nodes[1]);
         assert!(schedule.is_over() && !wanted.up);
         assert_eq!(
-            (wanted.clock_offset_ms, wanted.hashrate_factor),
+            (wanted.surroundings.clock_offset_ms, wanted.hashrate_factor),
             (-1_000, 1.0)
         );
     }

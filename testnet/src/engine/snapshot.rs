@@ -1,5 +1,6 @@
 //! What is known of a network at one moment, for conditions.
 
+use super::readings::Readings;
 use crate::plan::Plan;
 use crate::scenario::{Quantities, Quantity};
 use crate::verdict::{Agreement, NodeState};
@@ -11,6 +12,8 @@ pub struct Snapshot<'run> {
     pub plan: &'run Plan,
     /// What they say; `None` for one that does not answer.
     pub states: &'run [Option<NodeState>],
+    /// What is known of them beside that.
+    pub readings: &'run Readings,
 }
 
 impl Snapshot<'_> {
@@ -53,6 +56,7 @@ impl Quantities for Snapshot<'_> {
                     blocks => Some(longest.red as f64 / blocks as f64),
                 }
             }
+            Quantity::StaleRate => self.readings.stale_rate(),
             _ => None,
         }
     }
@@ -64,14 +68,22 @@ impl Quantities for Snapshot<'_> {
             Quantity::Transactions => state.transactions,
             Quantity::Mempool => state.mempool,
             Quantity::Peers => u64::from(state.peers),
-            // One that nobody asked for ends the run.
-            Quantity::Restarts => 0,
-            _ => return None,
+            Quantity::Reorganisation => self.readings.undone_most(node)?,
+            Quantity::Restarts => self.readings.restarts(node)?,
+            Quantity::Descriptors => self.readings.descriptors(node)?,
+            Quantity::Memory => {
+                let memory_bytes = self.readings.memory_bytes(node)?;
+                return Some(memory_bytes as f64 / f64::from(1 << 20));
+            }
+            Quantity::Metric(name) => return self.readings.metric(node, name),
+            Quantity::Tips | Quantity::Live | Quantity::RedRate | Quantity::StaleRate => {
+                return None;
+            }
         };
         Some(number as f64)
     }
 
-    fn logged(&self, _: usize, _: &str) -> Option<bool> {
-        None
+    fn logged(&self, node: usize, text: &str) -> Option<bool> {
+        self.readings.logs.contains(node, text)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::snapshot::Snapshot;
+use crate::evidence::recording::Judged;
 use crate::scenario::{Check, Claim, When};
 
 /// The checks of a run, and what became of them.
@@ -18,6 +19,10 @@ struct Watched {
     since: Option<Duration>,
     /// Whether it held at some moment that counts.
     held: bool,
+    /// Whether what it looks at was known at such a moment.
+    known: bool,
+    /// Why it can hold no more.
+    failed: Option<String>,
 }
 
 impl Watch {
@@ -27,6 +32,8 @@ impl Watch {
             check: check.clone(),
             since: None,
             held: false,
+            known: false,
+            failed: None,
         };
         Self {
             checks: checks.iter().map(watched).collect(),
@@ -52,20 +59,27 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// A check that wanted a moment had none: the text names it.
+    /// A check that wanted a moment had none, or looked at what was never known: the text names it.
     pub fn conclude(&self) -> Result<(), String> {
-        let wants_a_moment = |watched: &&Watched| {
-            matches!(watched.check.claim, Claim::Eventually(_) | Claim::Sometimes)
-        };
-        let mut open = self.checks.iter().filter(wants_a_moment);
-        match open.find(|watched| !watched.held) {
+        let mut open = self.checks.iter();
+        match open.find_map(|watched| Some((watched.name(), watched.open()?))) {
             None => Ok(()),
-            Some(watched) if watched.since.is_none() => Err(format!(
-                "{} fails: the moment from which it counts never came",
-                watched.name()
-            )),
-            Some(watched) => Err(format!("{} fails: it never held", watched.name())),
+            Some((name, why)) => Err(format!("{name} fails: {why}")),
         }
+    }
+
+    /// How all checks stand.
+    pub fn judged(&self) -> Vec<Judged> {
+        let judged = self.checks.iter().map(|watched| {
+            let reason = watched.failed.clone();
+            let reason = reason.or_else(|| watched.open().map(str::to_owned));
+            Judged {
+                name: watched.name(),
+                holds: reason.is_none(),
+                reason: reason.unwrap_or_default(),
+            }
+        });
+        judged.collect()
     }
 }
 
@@ -83,6 +97,7 @@ impl Watched {
             return Ok(());
         };
         let holds = self.check.condition.evaluate(snapshot);
+        self.known |= holds.is_some();
         let fails = match self.check.claim {
             Claim::Always => holds == Some(false),
             Claim::Never => holds == Some(true),
@@ -96,13 +111,23 @@ impl Watched {
                 !self.held && !in_time
             }
         };
-        match fails {
-            true => Err(format!(
-                "{} fails {:.2} s after mining began",
-                self.name(),
-                now.as_secs_f64()
-            )),
-            false => Ok(()),
+        if !fails {
+            return Ok(());
+        }
+        let moment = format!("{:.2} s after mining began", now.as_secs_f64());
+        let text = format!("{} fails {moment}", self.name());
+        self.failed = Some(moment);
+        Err(text)
+    }
+
+    /// Why it does not hold if the run is over.
+    fn open(&self) -> Option<&'static str> {
+        let wants_a_moment = matches!(self.check.claim, Claim::Eventually(_) | Claim::Sometimes);
+        match (self.since.is_some(), self.held, self.known) {
+            (false, ..) if wants_a_moment => Some("the moment from which it counts never came"),
+            (true, _, false) => Some("what it looks at was never known"),
+            (true, false, _) if wants_a_moment => Some("it never held"),
+            _ => None,
         }
     }
 

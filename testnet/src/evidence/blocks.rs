@@ -19,6 +19,9 @@ pub struct Trace {
     pub stream: String,
     /// Its position in the order of the node that saw it first.
     pub number: u64,
+    /// How long before it was seen first it was found, in milliseconds: on its miner's way to the rest of the node, which is long
+    /// where a machine has more to do than it can.
+    pub age_ms: u64,
     /// Where it was taken in, in the order of time.
     pub hops: Vec<Hop>,
 }
@@ -140,6 +143,7 @@ impl Logs {
                         number: number("number").unwrap_or_default(),
                         from: None,
                         origin: word("origin").unwrap_or_default().to_owned(),
+                        age_ms: number("age_ms").unwrap_or_default(),
                     };
                     self.arrivals
                         .push((arrival, word("from").map(str::to_owned)));
@@ -201,8 +205,12 @@ pub fn traces(arrivals: Vec<ArrivalLine>, logs: &Logs) -> Vec<Trace> {
                 id: arrival.block.clone(),
                 stream: arrival.stream.clone(),
                 number: arrival.number,
+                age_ms: 0,
                 hops: Vec::new(),
             });
+        if arrival.origin == "mined" {
+            trace.age_ms = arrival.age_ms;
+        }
         trace.hops.push(Hop {
             node: arrival.node,
             from: arrival.from,
@@ -272,6 +280,7 @@ pub(super) mod tests {
             number: 1,
             from,
             origin: if from.is_some() { "relayed" } else { "mined" }.to_owned(),
+            age_ms: 0,
         }
     }
 

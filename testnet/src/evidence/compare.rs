@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use super::figures::{Better, CATALOGUE, Figure, Figures, named};
 use super::record::Files;
+use super::recording::Recording;
 use super::statistics::{
-    bootstrap_groups, bootstrap_pairs, deviation, group_test, holm, mean, sign_test,
+    bootstrap_groups, bootstrap_pairs, deviation, distance, group_test, holm, mean, sign_test,
 };
 use super::summary::number;
 use crate::report::{Align, Report, Table};
@@ -56,6 +57,8 @@ pub struct Outcome {
     pub seed: u64,
     /// Its figures.
     pub figures: Figures,
+    /// From each block's birth until each other node had it, in milliseconds.
+    pub delays_ms: Vec<f64>,
 }
 
 /// Whether a figure has changed.
@@ -108,6 +111,9 @@ pub struct Comparison {
     pub after: usize,
     /// Figures that both have.
     pub figures: Vec<Row>,
+    /// How differently blocks travel: the Kolmogorov-Smirnov distance of the times from a block's birth until another node had it,
+    /// those of all runs together. Absent where none were recorded.
+    pub propagation_distance: Option<f64>,
 }
 
 /// Reads a run, or all runs in a directory.
@@ -143,9 +149,11 @@ fn outcome(directory: &Path) -> Option<Outcome> {
     let report: Report = serde_json::from_str(&text).ok()?;
     let mut figures = report.figures;
     figures.insert(FAILED.key.to_owned(), f64::from(u8::from(!report.holds)));
+    let recording = Recording::read(directory);
     Some(Outcome {
         seed: report.seed,
         figures,
+        delays_ms: recording.map_or_else(|_| Vec::new(), |recording| recording.delays_ms()),
     })
 }
 
@@ -179,7 +187,13 @@ pub fn compare(before: &[Outcome], after: &[Outcome]) -> Comparison {
         before: before.len(),
         after: after.len(),
         figures,
+        propagation_distance: distance(&delays_ms(before), &delays_ms(after)),
     }
+}
+
+fn delays_ms(runs: &[Outcome]) -> Vec<f64> {
+    let delays = runs.iter().flat_map(|run| &run.delays_ms);
+    delays.copied().collect()
 }
 
 fn figure_of(row: &Row) -> &'static Figure {
@@ -321,6 +335,11 @@ impl Comparison {
             self.after,
             table.text()
         );
+        if let Some(distance) = self.propagation_distance {
+            text.push_str(&format!(
+                "propagation: Kolmogorov-Smirnov distance {distance:.3}\n"
+            ));
+        }
         text.push_str(match (self.is_worse(), self.can_tell()) {
             (true, _) => "verdict: worse\n",
             (false, true) => "verdict: nothing is worse but by chance\n",
@@ -354,6 +373,7 @@ mod tests {
         Outcome {
             seed,
             figures: figures.map(|(key, value)| (key.to_owned(), value)).into(),
+            delays_ms: vec![propagation_ms],
         }
     }
 
@@ -384,6 +404,7 @@ mod tests {
         assert!((row.difference - 2.0).abs() < 1e-9);
         assert!(row.low > 1.99 && row.high < 2.01);
         assert!(comparison.text().contains("verdict: worse"));
+        assert_eq!(comparison.propagation_distance, Some(0.25));
         let reverse = compare(&runs_of(2.0, 0..12), &runs_of(0.0, 0..12));
         assert!(!reverse.is_worse());
     }

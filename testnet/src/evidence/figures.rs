@@ -117,6 +117,18 @@ pub const CATALOGUE: &[Figure] = &[
         "",
         Better::Lower,
     ),
+    figure(
+        "cut_seen_ms",
+        "cut ordered to seen on all its links, the slowest",
+        "ms",
+        Better::Lower,
+    ),
+    figure(
+        "heal_seen_ms",
+        "end of a cut ordered to seen, the slowest",
+        "ms",
+        Better::Lower,
+    ),
     figure("cpu_s", "processor time of all nodes", "s", Better::Lower),
 ];
 
@@ -196,6 +208,8 @@ impl Recording {
             "descriptors_most",
             most(&mut resources().map(|used| used.descriptors as f64)),
         );
+        set("cut_seen_ms", self.slowest("cut_seen"));
+        set("heal_seen_ms", self.slowest("heal_seen"));
         set("cpu_s", self.cpu_s());
         figures
     }
@@ -218,12 +232,30 @@ impl Recording {
         last.map(|delay_us| delay_us as f64 / 1_000.0).collect()
     }
 
-    /// From when each transfer was due until it was applied everywhere, in milliseconds.
+    /// From when each transfer was due until it was applied everywhere, in milliseconds. Those of `transfers`, each of which waits
+    /// for the one before, count only where there are no others.
     pub fn load_latencies_ms(&self) -> Vec<f64> {
-        let latency = |transfer: &super::recording::Transferred| {
-            Some((transfer.applied_ms? - transfer.due_ms).max(0.0))
-        };
-        self.transfers.iter().filter_map(latency).collect()
+        let all = self.latencies_ms();
+        let open = || all.iter().filter(|(load, _)| load.is_some());
+        match open().count() {
+            0 => all.into_values().flatten().collect(),
+            _ => open()
+                .flat_map(|(_, latencies)| latencies)
+                .copied()
+                .collect(),
+        }
+    }
+
+    /// The same by source of load; `None` are those of `transfers`.
+    pub fn latencies_ms(&self) -> BTreeMap<Option<usize>, Vec<f64>> {
+        let mut all: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+        for transfer in &self.transfers {
+            if let Some(applied_ms) = transfer.applied_ms {
+                let latency_ms = (applied_ms - transfer.due_ms).max(0.0);
+                all.entry(transfer.load).or_default().push(latency_ms);
+            }
+        }
+        all
     }
 
     /// How many blocks each change of the order took back.
@@ -233,7 +265,14 @@ impl Recording {
         events.filter_map(blocks).collect()
     }
 
-    /// From the end of mining until all agreed, in milliseconds.
+    /// The longest that such an event took, in milliseconds.
+    fn slowest(&self, name: &str) -> Option<f64> {
+        let events = self.events.iter().filter(|event| event.event == name);
+        let took = events.filter_map(|event| event.details.get("took_ms")?.as_f64());
+        took.reduce(f64::max)
+    }
+
+    /// From the end of the last fault, or of mining where there was none, until all agreed, in milliseconds.
     fn convergence_ms(&self) -> Option<f64> {
         let mut events = self.events.iter().rev();
         let converged = events.find(|event| event.event == "converged")?;

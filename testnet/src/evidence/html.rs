@@ -334,8 +334,26 @@ fn propagation(recording: &Recording) -> String {
 }
 
 fn latency(recording: &Recording) -> String {
-    let curves = vec![("applied everywhere", recording.load_latencies_ms())];
-    distribution("Latency of transfers", curves)
+    let name = |load: Option<usize>| match load {
+        Some(load) => format!("load {load}"),
+        None => "transfers".to_owned(),
+    };
+    let sources: Vec<_> = recording
+        .latencies_ms()
+        .into_iter()
+        .map(|(load, latencies)| (name(load), latencies))
+        .collect();
+    let curves = sources.iter();
+    let curves = curves.map(|(name, latencies)| (name.as_str(), latencies.clone()));
+    let mut text = distribution("Latency of transfers", curves.collect());
+    if let Some(load) = recording
+        .result
+        .as_ref()
+        .and_then(|result| result.load.as_ref())
+    {
+        let _ = write!(text, "<p>{}</p>", escaped(&load.to_string()));
+    }
+    text
 }
 
 fn slowest(recording: &Recording) -> String {
@@ -371,7 +389,6 @@ fn links(recording: &Recording) -> String {
         let measured = link.measured.unwrap_or_default();
         let found = [
             shown(measured.round_trip_ms, "ms there and back"),
-            shown(measured.delay_ms, "ms"),
             shown(measured.loss.map(|loss| 100.0 * loss), "% lost"),
             shown(measured.rate_bytes_per_s, "B/s"),
         ];
@@ -382,14 +399,36 @@ fn links(recording: &Recording) -> String {
                 recording.name(link.from),
                 recording.name(link.to)
             ),
+            format!(
+                "{:.1} to {:.1} s",
+                link.since_ms as f64 / 1e3,
+                link.until_ms as f64 / 1e3
+            ),
             asked.replace(['{', '}', '"'], ""),
+            link.round_trip_ms
+                .map_or_else(String::new, |(least, most)| {
+                    format!("{least:.1} to {most:.1} ms")
+                }),
             found.into_iter().flatten().collect::<Vec<_>>().join(", "),
-            link.holds
-                .map_or("", |holds| if holds { "as asked" } else { "not as asked" })
-                .to_owned(),
+            match link.holds {
+                Some(true) => "as asked",
+                Some(false) => "not as asked",
+                None => "",
+            }
+            .to_owned(),
+            link.note.clone(),
         ]
     });
-    table(&["link", "configured", "measured", ""], rows)
+    let head = [
+        "link",
+        "when",
+        "configured",
+        "round trip by that",
+        "measured",
+        "",
+        "",
+    ];
+    table(&head, rows)
 }
 
 fn traffic(recording: &Recording) -> String {

@@ -97,7 +97,7 @@ fn cases(recording: &Recording) -> Vec<Case> {
 }
 
 /// Text as XML takes it: what it has no words for is left out.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -26,7 +26,7 @@ const LEAST_BLOCKS: u64 = 50;
 pub struct Mining {
     /// Intervals by stream.
     pub streams: Vec<Intervals>,
-    /// The mean time from a block's birth until hash rate elsewhere works on it, in milliseconds.
+    /// The mean time from a block's being found until hash rate elsewhere works on it, in milliseconds.
     pub delay_ms: Option<f64>,
     /// The part of the ordered blocks that are red.
     pub red: Option<Rate>,
@@ -136,8 +136,9 @@ impl Recording {
         for trace in self.blocks.iter().filter(|trace| trace.is_whole()) {
             let relayed = trace.hops.iter().filter(|hop| hop.origin == "relayed");
             let (mut weighted, mut reached) = (0.0, 0);
+            let age_us = 1_000 * trace.age_ms;
             for hop in relayed {
-                weighted += hashrate(hop.node) * (hop.at_us - trace.born_us()) as f64;
+                weighted += hashrate(hop.node) * (age_us + hop.at_us - trace.born_us()) as f64;
                 reached += 1;
             }
             // Of blocks that are recorded but for their birth alone nothing is known.
@@ -307,10 +308,11 @@ impl Mining {
                 judge("statistics: revenue".to_owned(), false, reason);
             }
             for share in &self.revenue {
-                let error = (share.found - share.expected).abs();
+                // What luck explains is no error.
+                let error = (share.low - share.found).max(share.found - share.high);
                 let reason = format!(
-                    "{:.3} of the revenue for {:.3} of the hash rate, at most {most} apart",
-                    share.found, share.expected
+                    "{:.3} of the revenue for {:.3} of the hash rate, by luck {:.3} to {:.3}, at most {most} beyond",
+                    share.found, share.expected, share.low, share.high
                 );
                 let name = format!("statistics: revenue of {}", share.group);
                 judge(name, error <= most, reason);
@@ -343,7 +345,7 @@ fn judge_rate(rate: Option<Rate>, most: f64) -> (bool, String) {
 mod tests {
     use super::*;
     use crate::evidence::blocks::{Logs, tests::arrival, traces};
-    use crate::evidence::record::{Manifest, Member, StreamFacts};
+    use crate::evidence::record::{ArrivalLine, Manifest, Member, StreamFacts};
     use crate::verdict::tests::state;
 
     fn two_miners() -> Recording {
@@ -376,12 +378,12 @@ mod tests {
             state.mined = BTreeMap::from([("A".to_owned(), mined)]);
             Some(state)
         };
-        let mining = two_miners().mining(&[paid(300, 30), paid(700, 70)]);
+        let mining = two_miners().mining(&[paid(450, 45), paid(550, 55)]);
         let [large, small] = &mining.revenue[..] else {
             panic!("two groups: {mining:?}")
         };
         assert_eq!((large.expected, small.expected), (0.75, 0.25));
-        assert!((small.found - 0.3).abs() < 1e-12);
+        assert!((small.found - 0.45).abs() < 1e-12);
         // 1.96 * sqrt(0.25 * 0.75 / 100)
         assert!((small.high - 0.25 - 0.0849).abs() < 1e-3);
         let terms = Statistics {
@@ -401,14 +403,18 @@ mod tests {
             vec![
                 arrival(0, 0, "x", None),
                 arrival(8_000, 1, "x", Some(0)),
-                arrival(10_000, 1, "y", None),
+                ArrivalLine {
+                    // Found four milliseconds before anybody, its own node included, knew of it.
+                    age_ms: 4,
+                    ..arrival(10_000, 1, "y", None)
+                },
                 arrival(18_000, 0, "y", Some(1)),
             ],
             &Logs::default(),
         );
-        // Three quarters of the hash rate wait 8 ms for x, one quarter for y.
+        // Three quarters of the hash rate wait 8 ms for x, one quarter 12 ms for y.
         let mining = recording.mining(&[]);
-        assert!((mining.delay_ms.unwrap() - 4.0).abs() < 1e-9);
+        assert!((mining.delay_ms.unwrap() - 4.5).abs() < 1e-9);
         assert_eq!(recording.intervals_ms("A"), [10.0]);
     }
 }

@@ -1,7 +1,11 @@
 //! The lines of the files in a run's directory, as they are written and read.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use triskel::sim::watch::Arrival;
@@ -22,6 +26,8 @@ pub struct Files;
 impl Files {
     /// What the run consists of: [`Manifest`].
     pub const MANIFEST: &'static str = "run.json";
+    /// The scenario, expanded.
+    pub const SCENARIO: &'static str = "scenario.toml";
     /// What happened: [`EventLine`].
     pub const EVENTS: &'static str = "events.jsonl";
     /// How the nodes were, a few times a second: [`Sample`].
@@ -75,9 +81,39 @@ pub struct Manifest {
     pub nodes: Vec<Member>,
     /// Who dials whom.
     pub edges: Vec<(usize, usize)>,
+    /// What the nodes ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
     /// What the verdict asks of mining.
     #[serde(default)]
     pub statistics: Statistics,
+}
+
+/// What a node runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The file, or the image.
+    pub name: String,
+    /// What tells it from others of that name: BLAKE3 of the file, or the image's id.
+    pub digest: String,
+}
+
+impl Program {
+    /// The program in a file; `None` if it cannot be read.
+    pub fn file(file: &Path) -> Option<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(file).ok()?).ok()?;
+        Some(Self {
+            name: file.display().to_string(),
+            digest: hasher.finalize().to_hex().to_string(),
+        })
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({:.16})", self.name, self.digest)
+    }
 }
 
 /// A stream.
@@ -178,6 +214,13 @@ pub struct ArrivalLine {
     pub from: Option<usize>,
     /// `mined`, `relayed` or `synced`.
     pub origin: String,
+    /// How long before that it was found, where it was mined.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub age_ms: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What is known of a transfer: handed in, or found applied.
@@ -185,6 +228,9 @@ pub struct ArrivalLine {
 pub struct TransferLine {
     /// Its id.
     pub id: String,
+    /// The source of load that it is of, by its index; absent for one of `transfers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<usize>,
     /// The node that it was handed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<usize>,
@@ -202,36 +248,48 @@ pub struct TransferLine {
     pub applied_ms: Option<f64>,
 }
 
-/// One direction of a link: what it was to be, and what it was.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// One direction of a link while the same was asked of it: what it was to be, and what it was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkLine {
     /// Who sends.
     pub from: usize,
     /// Who receives.
     pub to: usize,
+    /// From when, in milliseconds since the nodes were started.
+    #[serde(default)]
+    pub since_ms: u64,
+    /// Until when.
+    #[serde(default)]
+    pub until_ms: u64,
     /// What was asked for.
     pub configured: Conditions,
+    /// Between which the least round trip may be by what was asked for in both directions, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<(f64, f64)>,
     /// What was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
-    /// Whether that is near enough; absent if nobody judged it.
+    /// Whether that is near enough; absent where too little was seen to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<bool>,
+    /// What is wrong, or was not measured, and why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// What was found of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measured {
-    /// There and back, in milliseconds.
+    /// The least of all round trips, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<f64>,
-    /// One way, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delay_ms: Option<f64>,
+    /// How many there were.
+    #[serde(default)]
+    pub samples: u32,
     /// The part that was lost, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// Bytes a second.
+    /// Bytes a second, while more waited to be sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_bytes_per_s: Option<f64>,
 }
@@ -296,6 +354,7 @@ impl From<&Arrival> for ArrivalLine {
             number: arrival.number,
             from: arrival.from,
             origin: origin.to_owned(),
+            age_ms: 0,
         }
     }
 }

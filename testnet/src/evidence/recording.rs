@@ -82,6 +82,8 @@ pub struct Stage {
 /// What is known of a transfer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transferred {
+    /// The source of load that it is of; `None` for one of `transfers`.
+    pub load: Option<usize>,
     /// When it was due.
     pub due_ms: f64,
     /// When it was applied; `None` if it is not known to have been.
@@ -295,6 +297,7 @@ fn transferred(lines: &[TransferLine], blocks: &[Trace]) -> Vec<Transferred> {
     let mut known: BTreeMap<&str, Transferred> = BTreeMap::new();
     for line in lines {
         let transfer = known.entry(&line.id).or_default();
+        transfer.load = line.load.or(transfer.load);
         if let Some(due_ms) = line.due_ms.or(line.sent_ms) {
             transfer.due_ms = due_ms;
         }

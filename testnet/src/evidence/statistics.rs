@@ -51,6 +51,27 @@ pub fn quantile(ascending: &[f64], part: f64) -> f64 {
     ascending[below] * (1.0 - share) + ascending[above] * share
 }
 
+/// The greatest distance between the parts of two samples that are below any one value: 0 where they are distributed alike, 1 where
+/// nothing of one is below anything of the other (Kolmogorov and Smirnov). `None` if one of them is empty.
+pub fn distance(left: &[f64], right: &[f64]) -> Option<f64> {
+    if left.is_empty() || right.is_empty() {
+        return None;
+    }
+    let ascending = |numbers: &[f64]| {
+        let mut numbers = numbers.to_vec();
+        numbers.sort_by(f64::total_cmp);
+        numbers
+    };
+    let (left, right) = (ascending(left), ascending(right));
+    let part = |numbers: &[f64], value: f64| {
+        let below = numbers.partition_point(|number| *number <= value);
+        below as f64 / numbers.len() as f64
+    };
+    let values = left.iter().chain(&right);
+    let distances = values.map(|&value| (part(&left, value) - part(&right, value)).abs());
+    distances.reduce(f64::max)
+}
+
 /// The mean; 0 of none.
 pub fn mean(numbers: &[f64]) -> f64 {
     match numbers.len() {
@@ -236,6 +257,14 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_distance_of_two_samples_is_that_of_what_is_below() {
+        assert_eq!(distance(&[1.0, 2.0], &[]), None);
+        assert_eq!(distance(&[1.0, 2.0, 3.0], &[3.0, 1.0, 2.0]), Some(0.0));
+        assert_eq!(distance(&[1.0, 2.0], &[3.0, 4.0, 5.0]), Some(1.0));
+        assert_eq!(distance(&[1.0, 2.0, 3.0, 4.0], &[3.0, 4.0]), Some(0.5));
+    }
 
     fn exponential(count: usize, seed: u64) -> Vec<f64> {
         let mut rng = Rng::new(seed);

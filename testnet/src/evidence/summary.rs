@@ -7,7 +7,7 @@ use super::figures::CATALOGUE;
 use super::recording::Recording;
 
 /// Where GitHub's runners take summaries.
-const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+pub(crate) const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// The result of a run for pages of CI.
 pub fn summary(recording: &Recording) -> String {
@@ -53,14 +53,9 @@ pub fn summary(recording: &Recording) -> String {
             }
         }
     }
-    let replay =
-        manifest.backend == "sim" && recording.result.as_ref().is_none_or(|result| !result.holds);
-    if replay {
-        let _ = writeln!(
-            text,
-            "\nReplay: `testnet run {}/scenario.toml --backend sim`",
-            recording.directory.display()
-        );
+    if recording.result.as_ref().is_none_or(|result| !result.holds) {
+        let directory = recording.directory.display();
+        let _ = writeln!(text, "\nAgain: `testnet reproduce {directory}`");
     }
     text
 }
@@ -121,7 +116,7 @@ fn grouped(digits: &str) -> String {
 }
 
 /// A text that neither ends a cell nor begins a tag.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let text = text.replace('|', "\\|").replace('<', "&lt;");
     text.replace(char::is_control, " ")
 }

@@ -8,16 +8,19 @@ use super::expression::Expression;
 use super::fault::{Action, ActionKind};
 use super::group::Role;
 use super::link::{Conditions, LinkChoice};
+use super::overrides::{self, config_keys};
 use super::when::When;
 
 /// Something that a backend can do or cannot. Every backend can start nodes of any hash rate, in any graph, hand in a fixed
 /// number of transfers, and see whether the nodes agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capability {
-    /// Keys of a node's configuration.
-    Config,
+    /// A key of a node's configuration.
+    Config(&'static str),
     /// Nodes that mine some streams and not others.
     Streams,
+    /// Nodes that find their peers by a seed's name.
+    Seeded,
     /// An image for some nodes.
     Image,
     /// A program for some nodes.
@@ -57,7 +60,8 @@ pub enum Capability {
 impl fmt::Display for Capability {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::Config => "configuration by node",
+            Self::Config(key) => return write!(formatter, "configuration {key} by node"),
+            Self::Seeded => "seeds",
             Self::Streams => "streams by node",
             Self::Image => "images by node",
             Self::Program => "programs by node",
@@ -97,8 +101,21 @@ impl Scenario {
             let key = format!("faults[{index}]");
             list.add(Capability::Fault(fault.what.kind()), format!("{key}.what"));
             list.add_moment(&fault.when, &format!("{key}.when"));
-            if let Action::Degrade { link, .. } = &fault.what {
-                self.need_link(link, &format!("{key}.what.degrade.link"), &mut list);
+            match &fault.what {
+                Action::Degrade { link, .. } => {
+                    self.need_link(link, &format!("{key}.what.degrade.link"), &mut list);
+                }
+                // What names both leaves it to the backend.
+                Action::Upgrade(upgrade) => match (&upgrade.image, &upgrade.program) {
+                    (Some(_), None) => {
+                        list.add(Capability::Image, format!("{key}.what.upgrade.image"));
+                    }
+                    (None, Some(_)) => {
+                        list.add(Capability::Program, format!("{key}.what.upgrade.program"));
+                    }
+                    _ => {}
+                },
+                _ => {}
             }
         }
         for (index, check) in self.checks.iter().enumerate() {
@@ -141,8 +158,13 @@ impl Scenario {
             if group.streams.as_ref().is_some_and(some) {
                 list.add(Capability::Streams, key("streams"));
             }
-            if !group.config.is_empty() {
-                list.add(Capability::Config, key("config"));
+            if group.seeded {
+                list.add(Capability::Seeded, key("seeded"));
+            }
+            for name in config_keys() {
+                if overrides::setting(&group.config, name).is_some() {
+                    list.add(Capability::Config(name), key(&format!("config.{name}")));
+                }
             }
         }
     }
@@ -213,7 +235,7 @@ impl List {
                 self.add(Capability::Quantity(name), key.to_owned());
             }
         }
-        if condition.reads_logs() {
+        if !condition.texts().is_empty() {
             self.add(Capability::Log, key.to_owned());
         }
         if condition

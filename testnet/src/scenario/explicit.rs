@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Scenario;
-use super::fault::Upgrade;
+use super::fault::{Fault, Upgrade};
 use super::graph::{Analysis, Graph};
 use super::group::Role;
 use super::link::Conditions;
 use super::network::StreamName;
+use super::overrides;
 use super::region::Region;
 use super::span::{Offset, Span};
 use super::when::When;
@@ -29,7 +30,7 @@ pub struct Expanded {
 }
 
 /// A node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name, which is a host name and a directory.
     pub name: String,
@@ -45,6 +46,8 @@ pub struct Node {
     pub image: Option<String>,
     /// Its program, where it is a process; the run's if absent.
     pub program: Option<PathBuf>,
+    /// Whether it finds its peers by a seed's name.
+    pub seeded: bool,
     /// What differs in its configuration.
     pub config: toml::Table,
     /// The nodes that it dials.
@@ -54,7 +57,7 @@ pub struct Node {
 }
 
 /// Two nodes, the first of which dials the second, and what frames between them meet.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     /// Who dials.
     pub from: usize,
@@ -67,7 +70,7 @@ pub struct Edge {
 }
 
 /// A fault that happens once.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Occurrence {
     /// When it begins: at a time, at a block, or at an event.
     pub when: When,
@@ -80,7 +83,7 @@ pub struct Occurrence {
 }
 
 /// What goes wrong: an [`Action`](super::Action) whose nodes are known. The occurrence has whom it concerns.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Act {
     /// They end (SIGTERM).
@@ -163,6 +166,11 @@ impl Node {
         self.hashrates.values().sum()
     }
 
+    /// What its configuration sets a key to, as `peer.ping_interval_ms`.
+    pub fn setting(&self, key: &str) -> Option<&toml::Value> {
+        overrides::setting(&self.config, key)
+    }
+
     /// Hashes per second in one stream.
     pub fn hashrate_in(&self, stream: StreamName) -> u64 {
         self.hashrates.get(&stream).copied().unwrap_or_default()
@@ -170,6 +178,29 @@ impl Node {
 }
 
 impl Occurrence {
+    /// The same in the words of a file.
+    pub fn written(&self, nodes: &[Node]) -> Fault {
+        super::expand::written(self, nodes)
+    }
+
+    /// The same without a node, which is none of the nodes any more; `None` if it concerned that node alone.
+    pub fn without(mut self, gone: usize) -> Option<Self> {
+        let drop = |indices: &mut Vec<usize>| {
+            indices.retain(|index| *index != gone);
+            indices
+                .iter_mut()
+                .filter(|index| **index > gone)
+                .for_each(|index| *index -= 1);
+        };
+        drop(&mut self.nodes);
+        match &mut self.act {
+            Act::Partition(parts) | Act::Bridge(parts) => parts.iter_mut().for_each(drop),
+            Act::Cut(toward) | Act::Degrade { to: toward, .. } => drop(toward),
+            _ => {}
+        }
+        (!self.nodes.is_empty()).then_some(self)
+    }
+
     /// Whether it keeps what `from` sends from reaching `to`. A flapping node is meant while it is isolated.
     pub fn cuts(&self, from: usize, to: usize) -> bool {
         let concerns = |node: usize| self.nodes.binary_search(&node).is_ok();

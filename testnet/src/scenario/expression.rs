@@ -54,7 +54,7 @@ pub enum Quantity {
     Live,
     /// `red_rate`: the part of the ordered blocks that are red, 0 to 1. Of the network.
     RedRate,
-    /// `stale_rate`: the part of the mined blocks that are not on the selected chain, 0 to 1. Of the network.
+    /// `stale_rate`: the part of the last 200 blocks that are not on the selected chain, 0 to 1. Of the network.
     StaleRate,
     /// `blocks`: blocks in the node's order.
     Blocks,
@@ -64,9 +64,9 @@ pub enum Quantity {
     Mempool,
     /// `peers`: sessions that stand.
     Peers,
-    /// `reorganisation`: blocks that the deepest reorganisation undid.
+    /// `reorganisation`: blocks that the deepest change of the order took back so far.
     Reorganisation,
-    /// `restarts`: starts that no fault asked for.
+    /// `restarts`: starts that no fault asked for; more than 0 only where `no_unexpected_restart` is given up.
     Restarts,
     /// `memory_mib`: memory that the node has, in MiB.
     Memory,
@@ -217,13 +217,13 @@ impl Expression {
         }
     }
 
-    /// Whether it looks at logs.
-    pub fn reads_logs(&self) -> bool {
+    /// The texts that it looks for in logs.
+    pub fn texts(&self) -> Vec<&str> {
         match self {
-            Self::Or(parts) | Self::And(parts) => parts.iter().any(Self::reads_logs),
-            Self::Not(part) => part.reads_logs(),
-            Self::Compare { .. } => false,
-            Self::Log { .. } => true,
+            Self::Or(parts) | Self::And(parts) => parts.iter().flat_map(Self::texts).collect(),
+            Self::Not(part) => part.texts(),
+            Self::Compare { .. } => Vec::new(),
+            Self::Log { text, .. } => vec![text],
         }
     }
 }

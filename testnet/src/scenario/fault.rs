@@ -92,14 +92,16 @@ pub enum Parts {
     Named(Vec<Who>),
 }
 
-/// What a node becomes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Upgrade {
+/// What a node becomes: what is named for the backend, or else what the run is of. Simulated nodes are this program, and stay it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upgrade {
     /// An image, where nodes are containers.
-    Image(String),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// A program, where nodes are processes; relative to the file.
-    Program(PathBuf),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
 }
 
 /// The kind of an action, for lists of what can be done.

@@ -59,6 +59,10 @@ pub struct Group {
     /// The streams that the nodes mine; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<Vec<StreamName>>,
+    /// Whether the nodes are told no peers, but a name behind which all others stand: of those they choose as many as the graph has
+    /// them dial.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seeded: bool,
     /// What differs in the nodes' configuration, under its own keys.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
@@ -102,6 +106,11 @@ impl Role {
         Self::SlowReader,
         Self::Flooder,
     ];
+
+    /// What the simulator and the program `adversary` have for it; nothing for the honest.
+    pub fn adversary(self) -> Option<triskel::adversary::Role> {
+        self.name().parse().ok()
+    }
 
     /// Whether the node keeps the rules.
     pub fn is_honest(&self) -> bool {
@@ -174,7 +183,7 @@ impl Group {
     }
 
     /// The name of a node of this group, of `count`.
-    pub(super) fn node_name(&self, index: u64, count: u64) -> String {
+    pub(crate) fn node_name(&self, index: u64, count: u64) -> String {
         match count == 1 && self.name != ORDINARY {
             true => self.name.clone(),
             false => format!("{}-{}", self.name, index + 1),
@@ -183,7 +192,11 @@ impl Group {
 }
 
 /// Whether a name can be a host name and a directory.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+///
+/// It cannot: the text says what is allowed.
+pub fn check_name(name: &str) -> Result<(), String> {
     let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let begins_well = name
         .bytes()

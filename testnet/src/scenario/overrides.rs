@@ -43,6 +43,19 @@ pub(super) const KEYS: [(&str, Kind); 19] = [
     ("log.statistics_interval_ms", Kind::Integer(0, DAY_MS)),
 ];
 
+/// The keys that a group may set.
+pub fn config_keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(key, _)| *key)
+}
+
+/// What a key is set to, if it is.
+pub(super) fn setting<'a>(config: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    match key.split_once('.') {
+        None => config.get(key),
+        Some((section, key)) => setting(config.get(section)?.as_table()?, key),
+    }
+}
+
 /// Whether a group may set all this.
 pub(super) fn check(config: &toml::Table, key: &str) -> Result<(), Problem> {
     check_below(config, "", key)

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::load::Load;
 use super::observe::located;
+use super::open_load::OpenLoad;
+use super::wait::is_drained;
 use super::{Failure, Run, Step};
 use crate::network::TransactionState;
 use crate::verdict::{Agreement, NodeState};
@@ -20,22 +22,25 @@ pub async fn converge(run: &mut Run) -> Result<(), Failure> {
     let stopped = run.network.now();
     run.journal.event("mining_stopped", json!({}));
     let within = run.plan.scenario.verdict.convergence_within;
-    let absent = run.engine.absent();
-    run.until(within, |states| judge(states, &absent)).await?;
+    let left_out = run.left_out();
+    run.until(within, |states| judge(states, &left_out)).await?;
     let now = run.network.now();
-    let convergence = now - stopped;
-    run.convergence = Some(convergence);
-    let healed = run.engine.healed_at().unwrap_or(stopped);
+    let settlement = now - stopped;
+    let reunion = run.engine.healed_at().zip(run.reunited);
+    let convergence = reunion.map_or(settlement, |(healed, reunited)| reunited - healed);
+    run.convergence.get_or_insert(convergence);
+    run.settlement.get_or_insert(settlement);
     let details = json!({
         "convergence_us": convergence.as_micros() as u64,
-        "since_last_fault_us": (now - healed).as_micros() as u64,
+        "settlement_us": settlement.as_micros() as u64,
     });
     run.journal.event("converged", details);
     Ok(())
 }
 
-/// Whether every transfer is applied on every node, asked one by one, while all nodes still agree.
-pub async fn verify(run: &mut Run, load: &Load) -> Result<bool, Failure> {
+/// Whether every transfer is applied on every node, asked one by one, while all nodes still agree. The load is counted: nobody else
+/// sends transfers in a run's network.
+pub async fn verify(run: &mut Run, load: &Load, open_load: &OpenLoad) -> Result<bool, Failure> {
     let nodes = run.plan.nodes.len();
     run.progress.show(&format!(
         "asking {nodes} nodes for {} transfers each",
@@ -54,25 +59,41 @@ pub async fn verify(run: &mut Run, load: &Load) -> Result<bool, Failure> {
             }
         })
         .await;
+    let left_out = run.left_out();
     let everywhere = (0..load.ids.len()).filter(|&index| {
         let mut nodes = answers.iter().enumerate();
-        nodes.all(|(node, applied)| applied[index] || run.network.is_absent(node))
+        nodes.all(|(node, applied)| applied[index] || left_out.contains(&node))
     });
     run.transfers.applied = everywhere.count() as u64;
-    located(run, load).await;
+    located(run, &load.ids).await;
+    located(run, &open_load.ids).await;
     run.ask().await?;
-    match judge(&run.states, &run.engine.absent()) {
-        Step::Done => Ok(run.transfers.applied == run.transfers.wanted),
+    let present = run.present();
+    let applied = present
+        .iter()
+        .flatten()
+        .map(|state| state.transactions)
+        .min();
+    let others = applied
+        .unwrap_or_default()
+        .saturating_sub(run.transfers.applied);
+    run.load.applied = others.min(run.load.accepted);
+    let is_drained = is_drained(&present, run.transfers.applied + run.load.accepted);
+    match judge(&run.states, &left_out) {
+        Step::Done => Ok(run.transfers.applied == run.transfers.wanted && is_drained),
         Step::Waiting(_) => Err(Failure::Verdict(format!(
             "the nodes agreed, and then not any more: {}",
-            Agreement::among(&run.states, &run.engine.absent()).summary()
+            Agreement::among(&run.states, &left_out).summary()
         ))),
     }
 }
 
-fn judge(states: &[Option<NodeState>], absent: &BTreeSet<usize>) -> Step {
-    let agreement = Agreement::among(states, absent);
-    let mining = states.iter().flatten().filter(|state| state.mining).count();
+fn judge(states: &[Option<NodeState>], left_out: &BTreeSet<usize>) -> Step {
+    let agreement = Agreement::among(states, left_out);
+    let judged = states.iter().enumerate();
+    let judged = judged.filter(|(node, _)| !left_out.contains(node));
+    let mining = judged.filter_map(|(_, state)| state.as_ref());
+    let mining = mining.filter(|state| state.mining).count();
     if agreement.holds() && mining == 0 {
         return Step::Done;
     }
@@ -82,7 +103,7 @@ fn judge(states: &[Option<NodeState>], absent: &BTreeSet<usize>) -> Step {
     };
     Step::Waiting(format!(
         "waiting for {} nodes to agree: {}{mining}",
-        states.len(),
+        states.len() - left_out.len(),
         agreement.summary()
     ))
 }

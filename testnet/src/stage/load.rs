@@ -17,7 +17,7 @@ const BATCH: usize = 20;
 const AMOUNT: u64 = 1_000;
 const FEE: u64 = 10;
 
-/// The transfers of a run: transfer k is handed to node k mod N by sender k mod N, whose nonces rise by one.
+/// The transfers of a run: transfer k is handed to honest node k mod N by sender k mod N, whose nonces rise by one.
 #[derive(Debug)]
 pub struct Load {
     /// All of them.
@@ -42,7 +42,7 @@ struct Handed {
 }
 
 impl Load {
-    /// Signs all transfers. The first node is asked for the network's id, which the signatures cover.
+    /// Signs all transfers. The first node that is up is asked for the network's id, which the signatures cover.
     pub async fn plan(run: &Run) -> Result<Self, Failure> {
         let plan = &run.plan;
         let mut load = Self {
@@ -53,9 +53,12 @@ impl Load {
         if plan.senders.is_empty() {
             return Ok(load);
         }
-        let silent = |error| Failure::Verdict(format!("{} gives {error}", plan.nodes[0].name));
+        let silent = |error| Failure::Verdict(format!("the network's id is not known: {error}"));
         let network = run.network.id().await.map_err(silent)?;
         let senders = plan.senders.len();
+        let nodes = plan.nodes.iter().enumerate();
+        let honest = nodes.filter(|(_, node)| node.role.is_honest());
+        let honest: Vec<_> = honest.map(|(node, _)| node).collect();
         for index in 0..plan.scenario.transfers as usize {
             let keys = &plan.senders[index % senders];
             let transfer = Transfer {
@@ -69,7 +72,7 @@ impl Load {
             load.ids.push(transaction.id());
             let bytes = transaction.to_bytes();
             let id = transaction.id();
-            load.waiting[index % senders].push_back(Signed { id, bytes });
+            load.waiting[honest[index % senders]].push_back(Signed { id, bytes });
         }
         Ok(load)
     }

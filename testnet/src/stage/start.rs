@@ -22,7 +22,11 @@ pub async fn start(run: &mut Run) -> Result<(), Failure> {
         run.network.set_absent(absent.clone());
         run.journal.follow(&run.network);
         let within = run.plan.scenario.verdict.start_within;
-        match run.until(within, |states| judge(states, &absent)).await {
+        let left_out = run.left_out();
+        match run
+            .until(within, |states| judge(states, &absent, &left_out))
+            .await
+        {
             Ok(()) => break,
             Err(failure) => match port_in_use(run).await {
                 Some(node) if attempt < ATTEMPTS => {
@@ -41,9 +45,10 @@ pub async fn start(run: &mut Run) -> Result<(), Failure> {
 
 async fn port_in_use(run: &mut Run) -> Option<usize> {
     for node in 0..run.plan.nodes.len() {
+        let access = run.network.access(node).clone();
         if run
             .backend
-            .ended(node)
+            .ended(&access, node)
             .await
             .is_some_and(|ended| ended.port_in_use())
         {
@@ -53,16 +58,21 @@ async fn port_in_use(run: &mut Run) -> Option<usize> {
     None
 }
 
-/// Those that are to start later are not waited for.
-fn judge(states: &[Option<NodeState>], absent: &BTreeSet<usize>) -> Step {
+/// Those that are to start later are not waited for. Whoever breaks the rules need not have a peer.
+fn judge(
+    states: &[Option<NodeState>],
+    absent: &BTreeSet<usize>,
+    left_out: &BTreeSet<usize>,
+) -> Step {
     let nodes = states.len();
     let wanted_peers = u32::from(nodes > 1);
     let is_silent = |&node: &usize| states[node].is_none() && !absent.contains(&node);
     let silent: Vec<_> = (0..nodes).filter(is_silent).collect();
     let lonely = |&node: &usize| {
-        states[node]
-            .as_ref()
-            .is_some_and(|state| state.peers < wanted_peers)
+        !left_out.contains(&node)
+            && states[node]
+                .as_ref()
+                .is_some_and(|state| state.peers < wanted_peers)
     };
     let lonely: Vec<_> = (0..nodes).filter(lonely).collect();
     let (phrase, missing) = match (silent.is_empty(), lonely.is_empty()) {

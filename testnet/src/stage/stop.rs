@@ -14,7 +14,7 @@ pub async fn stop(run: &mut Run, keep: bool) {
     }
     for node in 0..run.plan.nodes.len() {
         let data = run.plan.node_directory(node).join("data");
-        // A container's data went with it, so there may be none.
+        // Simulated nodes have none.
         let _ = std::fs::remove_dir_all(data);
     }
 }

@@ -3,13 +3,18 @@
 use serde_json::json;
 
 use super::load::Load;
+use super::open_load::OpenLoad;
 use super::{Failure, Run, Step};
 use crate::scenario::Span;
 use crate::verdict::NodeState;
 
 /// Mines on all nodes until each has the blocks and all transfers, which are handed in meanwhile, and for as long as the
 /// scenario says at least.
-pub async fn until_blocks(run: &mut Run, load: &mut Load) -> Result<(), Failure> {
+pub async fn until_blocks(
+    run: &mut Run,
+    load: &mut Load,
+    open_load: &mut OpenLoad,
+) -> Result<(), Failure> {
     let answers = run
         .network
         .each(|_, access| async move { access.start_mining().await });
@@ -21,6 +26,7 @@ pub async fn until_blocks(run: &mut Run, load: &mut Load) -> Result<(), Failure>
     let within = scenario.verdict.blocks_within.unwrap_or(Span::MAX);
     let begin = run.network.now();
     run.engine.begin(begin);
+    open_load.begin(run);
     let deadline = begin + within.as_duration();
     let end = begin + scenario.duration.unwrap_or_default().as_duration();
     loop {
@@ -29,22 +35,39 @@ pub async fn until_blocks(run: &mut Run, load: &mut Load) -> Result<(), Failure>
         run.advance_faults().await?;
         let mut text = match judge(&run.present(), blocks, transfers) {
             Step::Waiting(text) => text,
-            Step::Done if run.network.now() >= end => match run.finish_faults().await? {
-                None => return Ok(()),
-                Some(text) => text,
-            },
-            Step::Done => {
+            Step::Done if run.network.now() < end => {
                 let left = end.saturating_sub(run.network.now());
                 format!("mining for another {} s", left.as_secs() + 1)
             }
+            Step::Done if !open_load.has_arrived() => {
+                format!("waiting for the last of the load: {}", run.load)
+            }
+            Step::Done => match run.finish_faults().await? {
+                Some(text) => text,
+                None => {
+                    open_load.finish();
+                    let states = run.present();
+                    match open_load.is_over() && is_drained(&states, transfers + run.load.accepted)
+                    {
+                        true => return Ok(()),
+                        false => format!("waiting for the load to be applied: {}", run.load),
+                    }
+                }
+            },
         };
         if let Some(complaint) = load.complaint() {
             text = format!("{text}; last transfer {complaint}");
         }
         run.progress.show(&text);
         run.check_deadline(deadline, within, &text)?;
-        run.network.pause().await;
+        open_load.pause(run).await;
     }
+}
+
+/// Whether all that was accepted is applied everywhere, or nothing waits any more: a mempool that is full drops what pays least.
+pub(super) fn is_drained(states: &[Option<NodeState>], accepted: u64) -> bool {
+    let mut states = states.iter().flatten();
+    states.all(|state| state.transactions >= accepted || state.mempool == 0)
 }
 
 /// A transfer that waits in a mempool needs a block, so mining goes on until all are applied.

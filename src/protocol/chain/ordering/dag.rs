@@ -15,6 +15,7 @@ use super::super::id::BlockId;
 use super::super::view::Progress;
 use super::super::work::Work;
 use super::colouring::Colouring;
+use crate::protocol::bugs::{Bug, bug};
 
 /// A block in a [`Dag`]: the number under which it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,6 +164,13 @@ impl Dag {
     /// The work by which a block is preferred, and its id, which decides between equals: bytewise, the greater is better.
     pub fn rank(&self, index: Index) -> (Work, BlockId) {
         let node = self.node(index);
+        if bug(Bug::TieByArrival) {
+            let earlier = (!index.0).to_be_bytes();
+            return (
+                node.work,
+                BlockId(std::array::from_fn(|at| earlier[at % 8])),
+            );
+        }
         (node.work, node.id)
     }
 

@@ -33,22 +33,47 @@ impl Scenario {
                     let message = format!("at most {MAX_OCCURRENCES} faults may happen in a run");
                     return Err(Problem::new(format!("{key}.when"), message));
                 }
-                let wrong = |(name, message): (&str, String)| {
-                    Problem::new(format!("{key}.{name}"), message)
-                };
-                let concerned = self.concerned(fault, nodes, rng).map_err(wrong)?;
-                let act = self
-                    .act(&fault.what, &concerned, nodes, rng)
-                    .map_err(wrong)?;
-                occurrences.push(Occurrence {
-                    when,
-                    act,
-                    nodes: concerned,
-                    lasts: fault.lasts,
-                });
+                occurrences.push(self.happen(fault, when, nodes, &key, rng)?);
             }
         }
         Ok(occurrences)
+    }
+
+    /// One fault that happens at once, to nodes that need not be those of the scenario any more.
+    ///
+    /// # Errors
+    ///
+    /// It makes no sense for these nodes.
+    pub fn occurrence(
+        &self,
+        fault: &Fault,
+        nodes: &[Node],
+        rng: &mut Rng,
+    ) -> Result<Occurrence, Problem> {
+        self.check_fault(fault, nodes, "fault")?;
+        self.happen(fault, fault.when.clone(), nodes, "fault", rng)
+    }
+
+    fn happen(
+        &self,
+        fault: &Fault,
+        when: When,
+        nodes: &[Node],
+        key: &str,
+        rng: &mut Rng,
+    ) -> Result<Occurrence, Problem> {
+        let wrong =
+            |(name, message): (&str, String)| Problem::new(format!("{key}.{name}"), message);
+        let concerned = self.concerned(fault, nodes, rng).map_err(wrong)?;
+        let act = self
+            .act(&fault.what, &concerned, nodes, rng)
+            .map_err(wrong)?;
+        Ok(Occurrence {
+            when,
+            act,
+            nodes: concerned,
+            lasts: fault.lasts,
+        })
     }
 
     fn check_fault(&self, fault: &Fault, nodes: &[Node], key: &str) -> Result<(), Problem> {
@@ -131,6 +156,18 @@ impl Scenario {
                 "somebody must be there before others join".to_owned(),
             )),
             true => Err(("who", "this is nobody".to_owned())),
+            false if matches!(fault.what, Action::SeedOutage) => {
+                let uses_seeds =
+                    |node: &usize| nodes[*node].seeded || nodes[*node].setting("seeds").is_some();
+                match concerned.iter().any(uses_seeds) {
+                    true => Ok(concerned),
+                    false => Err((
+                        "who",
+                        "none of them looks for a seed: a group does with `seeded = true`"
+                            .to_owned(),
+                    )),
+                }
+            }
             false => Ok(concerned),
         }
     }

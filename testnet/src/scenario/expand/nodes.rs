@@ -68,13 +68,15 @@ impl Scenario {
             hashrates,
             image: group.image.clone(),
             program: group.program.clone(),
+            seeded: group.seeded,
             config: group.config.clone(),
             dials: Vec::new(),
             joins_later: false,
         }
     }
 
-    fn count_of(&self, group: &Group) -> u64 {
+    /// How many nodes a group has.
+    pub(crate) fn count_of(&self, group: &Group) -> u64 {
         match group.name == ORDINARY {
             true => self.nodes,
             false => group.count.unwrap_or(1),

@@ -1,0 +1,113 @@
+//! Bugs that are sown on purpose, to prove that the tests find them. Without the feature `seeded-bugs`, which a build without debug
+//! assertions refuses, `bug` is the constant `false`, and nothing of them is left.
+//!
+//! Each is one that node software has had, or nearly. A test of the orchestrator sows one after the other and demands that a
+//! scenario catches it.
+
+#[cfg(feature = "seeded-bugs")]
+use std::cell::Cell;
+
+#[cfg(all(feature = "seeded-bugs", not(debug_assertions)))]
+compile_error!("the feature `seeded-bugs` is for tests: no release may have it");
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A block that is taken back leaves one account as it made it.
+    UndoForgetsAnAccount,
+    /// A block that is taken back still counts as issued.
+    UndoForgetsIssued,
+    /// Transactions of a block that is taken back still pass for applied.
+    UndoForgetsTransactions,
+    /// Red blocks are rewarded too.
+    RewardForRed,
+    /// A transaction that is skipped pays its fee, as often as blocks carry it.
+    FeeOfSkipped,
+    /// Of equal blocks the one that came first is better.
+    TieByArrival,
+    /// A block that is known is taken in again.
+    KnownBlockTakenAgain,
+    /// The difficulty of all streams follows the first one.
+    DifficultyOfFirstStream,
+    /// Miners date their blocks after the oldest parent.
+    DateOfOldestParent,
+    /// What is mined is not renewed when the tip has moved.
+    TemplateNotRenewed,
+    /// A block whose parents are unknown ends the session with who sent it.
+    OrphanIsFault,
+    /// Any number of blocks waits for parents.
+    OrphansUnbounded,
+    /// A block that is dated ahead ends the session with who sent it.
+    EarlyIsFault,
+    /// Blocks are not passed on to the oldest session.
+    RelaySkipsPeer,
+    /// Headers are served from the second that the peer lacks.
+    HeadersSkipOne,
+    /// The first block that was asked for is not served.
+    AnswerLacksFirstBlock,
+    /// Transactions that a reorganisation takes back are forgotten.
+    ReorganisationDropsTransactions,
+    /// Transactions stay in the mempool when they are applied.
+    MempoolKeepsApplied,
+    /// A user is told that a transaction is taken before it is on disk.
+    AnswerBeforeDisk,
+    /// What users have handed in is not read from disk at the start.
+    RestartForgetsPending,
+    /// A peer that refuses once is never dialled again.
+    DialNotRepeated,
+    /// A peer that is lost is never dialled again.
+    LostPeerNotDialled,
+}
+
+#[cfg(feature = "seeded-bugs")]
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::UndoForgetsAnAccount,
+        Self::UndoForgetsIssued,
+        Self::UndoForgetsTransactions,
+        Self::RewardForRed,
+        Self::FeeOfSkipped,
+        Self::TieByArrival,
+        Self::KnownBlockTakenAgain,
+        Self::DifficultyOfFirstStream,
+        Self::DateOfOldestParent,
+        Self::TemplateNotRenewed,
+        Self::OrphanIsFault,
+        Self::OrphansUnbounded,
+        Self::EarlyIsFault,
+        Self::RelaySkipsPeer,
+        Self::HeadersSkipOne,
+        Self::AnswerLacksFirstBlock,
+        Self::ReorganisationDropsTransactions,
+        Self::MempoolKeepsApplied,
+        Self::AnswerBeforeDisk,
+        Self::RestartForgetsPending,
+        Self::DialNotRepeated,
+        Self::LostPeerNotDialled,
+    ];
+}
+
+#[cfg(feature = "seeded-bugs")]
+thread_local! {
+    static SOWN: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Sows a bug into all machines that this thread drives, in place of the one before; none for `None`.
+#[cfg(feature = "seeded-bugs")]
+pub fn sow(bug: Option<Bug>) {
+    SOWN.set(bug);
+}
+
+/// Whether this bug is sown.
+#[cfg(feature = "seeded-bugs")]
+pub(crate) fn bug(bug: Bug) -> bool {
+    SOWN.get() == Some(bug)
+}
+
+/// Whether this bug is sown: never.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+pub(crate) const fn bug(_: Bug) -> bool {
+    false
+}
