@@ -1,6 +1,6 @@
 //! Layer 1: the protocol, pure. No I/O, clock, entropy, threads or iteration in the order of hashes.
 //!
-//! Rows, of which each may use only rows above it: values (`time`, `rng`, `endpoint`, `link`), `chain`, `mempool`, `wire`,
+//! Rows, of which each may use only rows above it: values (`time`, `rng`, `table`, `endpoint`, `link`), `chain`, `mempool`, `wire`,
 //! `machine`.
 
 pub mod bugs;
@@ -10,5 +10,6 @@ pub mod link;
 pub mod machine;
 pub mod mempool;
 pub mod rng;
+pub(crate) mod table;
 pub mod time;
 pub mod wire;

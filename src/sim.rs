@@ -16,7 +16,6 @@ mod rogues;
 pub mod role;
 pub mod setup;
 mod submit;
-mod table;
 mod trace;
 mod transport;
 pub mod watch;

@@ -216,6 +216,11 @@ impl Machine {
         disk: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
+        if let Input::Message { conn, message } = &input
+            && self.is_copy(now, *conn, message)
+        {
+            return Ok(());
+        }
         let mut turn = Turn::new(now, disk);
         match input {
             Input::Wake => self.run_timers(&mut turn)?,

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock, Weak};
 
-use super::table::Table;
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::digest::Accumulator;
 use crate::protocol::chain::id::{AccountId, BlockId};
@@ -14,6 +13,7 @@ use crate::protocol::chain::ledger::{Account, POT};
 use crate::protocol::chain::ordering::{Colour, Ordered};
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::{Tip, View};
+use crate::protocol::table::Table;
 
 /// Something that must never be was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,13 +5,13 @@ use std::hash::Hash;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-use super::table::Table;
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use crate::protocol::chain::ledger::{Account, Undo};
 use crate::protocol::chain::ordering::{Colour, Ordered};
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
+use crate::protocol::table::Table;
 
 /// What a batch changed: values as they were before it. `None` was not there.
 #[derive(Clone, Debug, Default)]
@@ -31,17 +31,32 @@ struct Inverse {
 /// Tables in memory, and how to take back what is not durable yet.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    blocks: Table<BlockId, Arc<Block>>,
-    records: Table<BlockId, Arc<Record>>,
+    blocks: Table<BlockId, Row>,
     order: Vec<Option<Ordered>>,
-    positions: Table<BlockId, u64>,
     accounts: BTreeMap<AccountId, Account>,
-    undo: Table<BlockId, Undo>,
     transactions: Table<TransactionId, Location>,
     pending: BTreeMap<TransactionId, SharedTransaction>,
     tip: Option<Tip>,
     written: u64,
     volatile: VecDeque<(u64, Inverse)>,
+}
+
+/// What is stored of a block, in one place: it is written, and read, together.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    block: Option<Arc<Block>>,
+    record: Option<Arc<Record>>,
+    position: Option<u64>,
+    undo: Option<Undo>,
+}
+
+/// One column of the table of blocks.
+struct Column<'a, V>(&'a mut Table<BlockId, Row>, fn(&mut Row) -> &mut Option<V>);
+
+impl<V> Rows<BlockId, V> for Column<'_, V> {
+    fn replace(&mut self, id: BlockId, value: Option<V>) -> Option<V> {
+        std::mem::replace(self.1(self.0.or_default(id)), value)
+    }
 }
 
 /// Rows by key.
@@ -87,36 +102,49 @@ fn set<K: Clone, V>(
     changes.into_iter().map(change).collect()
 }
 
+fn bodies(blocks: &mut Table<BlockId, Row>) -> Column<'_, Arc<Block>> {
+    Column(blocks, |row| &mut row.block)
+}
+
+fn records(blocks: &mut Table<BlockId, Row>) -> Column<'_, Arc<Record>> {
+    Column(blocks, |row| &mut row.record)
+}
+
+fn positions(blocks: &mut Table<BlockId, Row>) -> Column<'_, u64> {
+    Column(blocks, |row| &mut row.position)
+}
+
+fn undo(blocks: &mut Table<BlockId, Row>) -> Column<'_, Undo> {
+    Column(blocks, |row| &mut row.undo)
+}
+
+/// Changes that remove nothing.
+fn all<K, V>(rows: BTreeMap<K, V>) -> impl Iterator<Item = (K, Option<V>)> {
+    rows.into_iter().map(|(key, value)| (key, Some(value)))
+}
+
 impl Disk {
     /// Writes a batch and returns its number. Visible at once, durable when [`Disk::sync`] says so.
     pub fn write(&mut self, batch: Batch) -> u64 {
         let present = |(key, account): (AccountId, Account)| {
             (key, Some(account).filter(|account| !account.is_empty()))
         };
+        let blocks = &mut self.blocks;
         let inverse = Inverse {
-            blocks: set(
-                &mut self.blocks,
-                batch
-                    .blocks
-                    .into_iter()
-                    .map(|(id, block)| (id, Some(block))),
-            ),
-            records: set(
-                &mut self.records,
-                batch
-                    .records
-                    .into_iter()
-                    .map(|(id, record)| (id, Some(record))),
-            ),
+            blocks: set(&mut bodies(blocks), all(batch.blocks)),
+            records: set(&mut records(blocks), all(batch.records)),
             order: set(&mut self.order, batch.order),
-            positions: set(&mut self.positions, batch.positions),
+            positions: set(&mut positions(blocks), batch.positions),
             accounts: set(&mut self.accounts, batch.accounts.into_iter().map(present)),
-            undo: set(&mut self.undo, batch.undo),
+            undo: set(&mut undo(blocks), batch.undo),
             transactions: set(&mut self.transactions, batch.transactions),
             pruned: batch
                 .pruned
                 .into_iter()
-                .map(|id| (id, self.blocks.remove(&id), self.undo.remove(&id)))
+                .map(|id| {
+                    let row = blocks.or_default(id);
+                    (id, row.block.take(), row.undo.take())
+                })
                 .collect(),
             pending: set(&mut self.pending, batch.pending),
             tip: batch.tip.map(|tip| self.tip.replace(tip)),
@@ -150,16 +178,17 @@ impl Disk {
     /// Loses what is not durable.
     pub fn crash(&mut self) {
         while let Some((_, inverse)) = self.volatile.pop_back() {
-            for (id, block, undo) in inverse.pruned {
-                set(&mut self.blocks, [(id, block)]);
-                set(&mut self.undo, [(id, undo)]);
+            let blocks = &mut self.blocks;
+            for (id, body, taken_back) in inverse.pruned {
+                set(&mut bodies(blocks), [(id, body)]);
+                set(&mut undo(blocks), [(id, taken_back)]);
             }
-            set(&mut self.blocks, inverse.blocks);
-            set(&mut self.records, inverse.records);
+            set(&mut bodies(blocks), inverse.blocks);
+            set(&mut records(blocks), inverse.records);
             set(&mut self.order, inverse.order);
-            set(&mut self.positions, inverse.positions);
+            set(&mut positions(blocks), inverse.positions);
             set(&mut self.accounts, inverse.accounts);
-            set(&mut self.undo, inverse.undo);
+            set(&mut undo(blocks), inverse.undo);
             set(&mut self.transactions, inverse.transactions);
             set(&mut self.pending, inverse.pending);
             if let Some(tip) = inverse.tip {
@@ -171,11 +200,11 @@ impl Disk {
 
 impl View for Disk {
     fn record(&self, id: &BlockId) -> Result<Option<Arc<Record>>, Fault> {
-        Ok(self.records.get(id).cloned())
+        Ok(self.blocks.get(id).and_then(|row| row.record.clone()))
     }
 
     fn block(&self, id: &BlockId) -> Result<Option<Arc<Block>>, Fault> {
-        Ok(self.blocks.get(id).cloned())
+        Ok(self.blocks.get(id).and_then(|row| row.block.clone()))
     }
 
     fn ordered(&self, number: u64) -> Result<Option<Ordered>, Fault> {
@@ -183,7 +212,7 @@ impl View for Disk {
     }
 
     fn position(&self, id: &BlockId) -> Result<Option<u64>, Fault> {
-        Ok(self.positions.get(id).copied())
+        Ok(self.blocks.get(id).and_then(|row| row.position))
     }
 
     fn account(&self, id: &AccountId) -> Result<Account, Fault> {
@@ -201,7 +230,7 @@ impl View for Disk {
     }
 
     fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
-        Ok(self.undo.get(id).cloned())
+        Ok(self.blocks.get(id).and_then(|row| row.undo.clone()))
     }
 
     fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault> {

@@ -13,7 +13,6 @@ use super::mining::{Attempt, Luck};
 use super::queue::{Moment, Queue};
 use super::role::Withholder;
 use super::setup::WorldConfig;
-use super::table::Table;
 use super::trace::Trace;
 use super::watch::Watch;
 use crate::protocol::chain::block::{Block, Stream};
@@ -31,6 +30,7 @@ use crate::protocol::machine::io::{Command, ConnId, Effect, Input, Ticket};
 use crate::protocol::mempool::AdmissionError;
 use crate::protocol::rng::Rng;
 use crate::protocol::time::Time;
+use crate::protocol::table::Table;
 
 /// The port of every simulated node.
 const PORT: u16 = 9_000;

@@ -3,24 +3,26 @@
 //!
 //! By item and not by peer: whatever arrives is passed on to all others, so one look finds all of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::Hash;
 
 use super::io::ConnId;
+use crate::protocol::table::Table;
 
 /// Who has which of the last `limit` items.
 #[derive(Clone, Debug)]
 pub(super) struct Holders<T> {
     limit: usize,
     /// By item. Connections that have ended stay in the list: their numbers are never used again.
-    holders: BTreeMap<T, Vec<ConnId>>,
+    holders: Table<T, Vec<ConnId>>,
     order: VecDeque<T>,
 }
 
-impl<T: Copy + Ord> Holders<T> {
+impl<T: Copy + Eq + Hash> Holders<T> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            holders: BTreeMap::new(),
+            holders: Table::default(),
             order: VecDeque::new(),
         }
     }
@@ -44,16 +46,14 @@ impl<T: Copy + Ord> Holders<T> {
     }
 
     fn of(&mut self, item: T) -> &mut Vec<ConnId> {
-        if self.order.len() == self.limit
-            && !self.holders.contains_key(&item)
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.holders.remove(&oldest);
+        if self.holders.get(&item).is_none() {
+            if self.order.len() == self.limit
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.holders.remove(&oldest);
+            }
+            self.order.push_back(item);
         }
-        let order = &mut self.order;
-        self.holders.entry(item).or_insert_with(|| {
-            order.push_back(item);
-            Vec::new()
-        })
+        self.holders.or_default(item)
     }
 }

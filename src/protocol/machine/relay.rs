@@ -16,9 +16,28 @@ use crate::protocol::mempool::{AdmissionError, Mempool};
 use crate::protocol::wire::limits::{
     MAX_GREETING_TRANSACTIONS, MAX_REMINDED, MAX_RETRIED, MAX_TAKEN_BACK,
 };
-use crate::protocol::wire::message::Message;
+use crate::protocol::time::Time;
+use crate::protocol::wire::message::{Message, Received};
 
 impl Machine {
+    /// Whether a message brings a block that this node has, as all but one of its copies do: nothing follows but that the peer has
+    /// it as well.
+    pub(super) fn is_copy(&mut self, now: Time, conn: ConnId, message: &Received) -> bool {
+        let Received::NewBlock(block) = message else {
+            return false;
+        };
+        let id = block.id();
+        if self.chain.dag().index(&id).is_none() || bug(Bug::KnownBlockTakenAgain) {
+            return false;
+        }
+        let Some(session) = self.connections.session(conn) else {
+            return false;
+        };
+        session.heard_ms = now.monotonic_ms;
+        self.block_holders.add(id, conn);
+        true
+    }
+
     pub(super) fn new_block(
         &mut self,
         turn: &mut Turn<'_>,
@@ -232,21 +251,20 @@ impl Machine {
         } else {
             applied
         };
-        let mut senders = BTreeSet::new();
-        for transaction in applied.iter().flat_map(|block| &block.body().transactions) {
-            let id = transaction.id();
-            senders.insert(transaction.transfer().sender);
-            // One that was skipped may be applied by a later block.
-            if turn.overlay.transaction(&id)?.is_some() {
-                self.mempool.remove(&id);
-                self.taken_back.remove(&id);
-                self.release(turn, &id);
-            }
-        }
+        let applied = applied.iter().flat_map(|block| &block.body().transactions);
+        let senders: BTreeSet<_> = applied
+            .clone()
+            .map(|transaction| transaction.transfer().sender)
+            .collect();
         for sender in senders {
             let account = turn.overlay.account(&sender)?;
             for id in self.mempool.forget_used(&sender, &account) {
                 self.release(turn, &id);
+            }
+        }
+        for transaction in applied {
+            if self.taken_back.contains_key(&transaction.id()) {
+                self.take_back(turn, SharedTransaction::clone(transaction))?;
             }
         }
         // Oldest first, so that a sender's nonces come back in order.
@@ -254,10 +272,9 @@ impl Machine {
             .iter()
             .rev()
             .flat_map(|block| &block.body().transactions);
-        for transaction in undone.cloned().collect::<Vec<_>>() {
-            let is_gone = turn.overlay.transaction(&transaction.id())?.is_none();
-            if is_gone && !bug(Bug::ReorganisationDropsTransactions) {
-                self.take_back(turn, transaction)?;
+        for transaction in undone {
+            if !bug(Bug::ReorganisationDropsTransactions) {
+                self.take_back(turn, SharedTransaction::clone(transaction))?;
             }
         }
         self.retry_taken_back(turn)
@@ -277,22 +294,20 @@ impl Machine {
             Some((id, _)) if some.len() == MAX_RETRIED => *id,
             _ => TransactionId::default(),
         };
-        for (id, transaction) in some {
-            self.taken_back.remove(&id);
-            if turn.overlay.transaction(&id)?.is_none() {
-                self.take_back(turn, transaction)?;
-            }
+        for (_, transaction) in some {
+            self.take_back(turn, transaction)?;
         }
         Ok(())
     }
 
-    /// Lets a transaction wait again that a block had applied. A user may have been told so: it must survive a restart all the
-    /// same.
+    /// Lets a transaction wait again that a block had applied, unless another block has applied it since: its sender's nonce tells.
+    /// A user may have been told that it waits: it must survive a restart all the same.
     fn take_back(
         &mut self,
         turn: &mut Turn<'_>,
         transaction: SharedTransaction,
     ) -> Result<(), Fault> {
+        self.taken_back.remove(&transaction.id());
         let account = turn.overlay.account(&transaction.transfer().sender)?;
         match self
             .mempool

@@ -8,7 +8,7 @@
 //! Blocks are numbered as they come, parents first, so an ancestor has the lower number. What a reorganisation cannot reach any
 //! more is forgotten from the front; it is in the past of everything that is left.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::super::block::Stream;
 use super::super::id::BlockId;
@@ -16,6 +16,7 @@ use super::super::view::Progress;
 use super::super::work::Work;
 use super::colouring::Colouring;
 use crate::protocol::bugs::{Bug, bug};
+use crate::protocol::table::Table;
 
 /// A block in a [`Dag`]: the number under which it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +81,7 @@ pub struct Dag {
     nodes: VecDeque<Node>,
     /// The number of the first node.
     first: u64,
-    indices: BTreeMap<BlockId, Index>,
+    indices: Table<BlockId, Index>,
     tips: BTreeSet<Index>,
 }
 
@@ -116,7 +117,7 @@ impl Dag {
             limits,
             nodes: VecDeque::new(),
             first: 0,
-            indices: BTreeMap::new(),
+            indices: Table::default(),
             tips: BTreeSet::new(),
         }
     }

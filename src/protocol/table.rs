@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Values by key. Keys are hashes, or numbers that are spread as well.
 #[derive(Clone, Debug)]
-pub(super) struct Table<K, V>(HashMap<K, V, BuildHasherDefault<Spread>>);
+pub(crate) struct Table<K, V>(HashMap<K, V, BuildHasherDefault<Spread>>);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
@@ -20,37 +20,45 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Eq + Hash, V> Table<K, V> {
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.0.get(key)
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)
     }
 
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        self.0.entry(key).or_default()
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         self.0.remove(key)
     }
 
-    pub(super) fn retain(&mut self, mut keeps: impl FnMut(&V) -> bool) {
+    pub(crate) fn retain(&mut self, mut keeps: impl FnMut(&V) -> bool) {
         self.0.retain(|_, value| keeps(value));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 }
 
-/// Ids are hashes already: some of their bits are as good as any hash of them.
+/// Ids are hashes already: some of their bits are as good as any hash of them. Who grinds ids that meet in one place makes a
+/// look-up longer by a sixteenth of their number: all tables that peers fill are bounded.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spread(u64);
+pub(crate) struct Spread(u64);
 
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
