@@ -17,8 +17,6 @@ pub enum Bug {
     UndoForgetsAnAccount,
     /// A block that is taken back still counts as issued.
     UndoForgetsIssued,
-    /// Transactions of a block that is taken back still pass for applied.
-    UndoForgetsTransactions,
     /// Red blocks are rewarded too.
     RewardForRed,
     /// A transaction that is skipped pays its fee, as often as blocks carry it.
@@ -62,10 +60,9 @@ pub enum Bug {
 #[cfg(feature = "seeded-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::UndoForgetsAnAccount,
         Self::UndoForgetsIssued,
-        Self::UndoForgetsTransactions,
         Self::RewardForRed,
         Self::FeeOfSkipped,
         Self::TieByArrival,

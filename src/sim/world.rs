@@ -29,8 +29,8 @@ use crate::protocol::machine::behaviour::Behaviour;
 use crate::protocol::machine::io::{Command, ConnId, Effect, Input, Ticket};
 use crate::protocol::mempool::AdmissionError;
 use crate::protocol::rng::Rng;
-use crate::protocol::time::Time;
 use crate::protocol::table::Table;
+use crate::protocol::time::Time;
 
 /// The port of every simulated node.
 const PORT: u16 = 9_000;

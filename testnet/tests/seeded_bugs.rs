@@ -32,13 +32,7 @@ const SCENARIOS: [(&str, &[Bug]); 9] = [
             Bug::KnownBlockTakenAgain,
         ],
     ),
-    (
-        "parted",
-        &[
-            Bug::UndoForgetsTransactions,
-            Bug::ReorganisationDropsTransactions,
-        ],
-    ),
+    ("parted", &[Bug::ReorganisationDropsTransactions]),
     (
         "late",
         &[

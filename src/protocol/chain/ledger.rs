@@ -144,7 +144,7 @@ pub fn undo(overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Arc<Block>) -> Res
     tip.issued -= u64::from(!bug(Bug::UndoForgetsIssued)) * undo.issued;
     tip.transactions -= undo.applied_count() as u64;
     for (transaction, applied) in block.body().transactions.iter().zip(undo.applied) {
-        if applied && !bug(Bug::UndoForgetsTransactions) {
+        if applied {
             overlay.batch.transactions.insert(transaction.id(), None);
         }
     }

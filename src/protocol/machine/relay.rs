@@ -13,10 +13,10 @@ use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
 use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::chain::{Accepted, Rejected};
 use crate::protocol::mempool::{AdmissionError, Mempool};
+use crate::protocol::time::Time;
 use crate::protocol::wire::limits::{
     MAX_GREETING_TRANSACTIONS, MAX_REMINDED, MAX_RETRIED, MAX_TAKEN_BACK,
 };
-use crate::protocol::time::Time;
 use crate::protocol::wire::message::{Message, Received};
 
 impl Machine {

@@ -21,12 +21,15 @@ pub async fn until_blocks(
     let answers = answers.await;
     run.demand("start mining", &answers)?;
     run.journal.event("mining_started", json!({}));
+    let begin = run.network.now();
+    run.engine.begin(begin);
+    // What is hurt from the beginning is so when the first transfer comes.
+    run.ask().await?;
+    run.advance_faults().await?;
+    open_load.begin(run);
     let scenario = &run.plan.scenario;
     let (blocks, transfers) = (scenario.blocks, scenario.transfers);
     let within = scenario.verdict.blocks_within.unwrap_or(Span::MAX);
-    let begin = run.network.now();
-    run.engine.begin(begin);
-    open_load.begin(run);
     let deadline = begin + within.as_duration();
     let end = begin + scenario.duration.unwrap_or_default().as_duration();
     loop {
