@@ -19,6 +19,11 @@ use triskel::protocol::rng::Rng;
 use triskel::sim::map::REGIONS;
 use triskel::sim::{World, WorldConfig, simulated};
 
+/// A node and a simulation allocate much and little: jemalloc takes a tenth less time for it than the C library.
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const HOUR_MS: u64 = 3_600_000;
 
 fn main() {

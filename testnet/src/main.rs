@@ -12,6 +12,11 @@ use testnet::reproduce;
 use testnet::run::{self, Exit};
 use testnet::search::{fuzz, shrink};
 
+/// A node and a simulation allocate much and little: jemalloc takes a tenth less time for it than the C library.
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let Arguments { command, state } = Arguments::parse();
     let exit = match command {
