@@ -27,6 +27,7 @@ pub mod identity;
 pub mod links;
 pub mod metrics;
 mod miner;
+pub mod noise;
 pub mod rpc;
 pub mod snapshot;
 mod start;
@@ -50,6 +51,7 @@ use clock::Clock;
 use control::{Control, Order};
 use links::Links;
 use metrics::Metrics;
+use noise::Credentials;
 use start::Parts;
 use store::{Claim, Store};
 
@@ -98,6 +100,7 @@ impl Node {
         store.refuse_while(move || conditions.current().disk_full);
 
         let key = NodeKey(keys.public().0);
+        let credentials = Credentials::configured(&config.peer, &keys)?.map(Arc::new);
         let miner = config.miner(&network, keys.public())?;
         let exported = Arc::clone(&metrics);
         let parts = Parts {
@@ -109,6 +112,7 @@ impl Node {
             key,
             miner,
             links,
+            credentials,
         };
         let (control, ready) = parts.assemble(peers, listening, birth)?;
 

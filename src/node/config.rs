@@ -47,7 +47,7 @@ section! {
         network: NetworkConfig = NetworkConfig::default(), Kind::Section(NetworkConfig::KEYS);
         /// Mining.
         mining: MiningConfig = MiningConfig::default(), Kind::Section(MiningConfig::KEYS);
-        /// Limits toward peers.
+        /// How the node speaks with peers, and limits toward them.
         peer: PeerConfig = PeerConfig::default(), Kind::Section(PeerConfig::KEYS);
         /// Transactions that wait for a block.
         mempool: MempoolConfig = MempoolConfig::default(), Kind::Section(MempoolConfig::KEYS);
@@ -161,8 +161,14 @@ section! {
 }
 
 section! {
-    /// Limits toward peers.
+    /// How the node speaks with peers, and limits toward them.
     PeerConfig {
+        /// noise: connections are encrypted, and both ends prove their keys. plain: anybody on the way can read them, and a key is
+        /// only claimed; for teaching and capture. All nodes of a network speak the same.
+        transport: Transport = Transport::Noise, Kind::Choice(&["noise", "plain"]);
+        /// A file with 64 hexadecimal digits, the same on all nodes of a network: whoever has not this key is refused. (A file,
+        /// for what stands here is shown by `node config`.) Unset: anybody may join.
+        preshared_key_file: Option<PathBuf> = None, Kind::Text, "\"network.key\"";
         /// How many sessions the node opens by itself, with addresses that it learns.
         target_outbound: usize = 8, Kind::Integer(0, 1_000);
         /// How many sessions that peers open are accepted.
@@ -242,6 +248,17 @@ section! {
         /// How often statistics are shown, in milliseconds; 0 is never. Unset: 5000 on a terminal, else never.
         statistics_interval_ms: Option<u64> = None, Kind::Integer(0, 86_400_000), "5000";
     }
+}
+
+/// What connections of peers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Frames inside Noise.
+    #[default]
+    Noise,
+    /// Frames as they are.
+    Plain,
 }
 
 /// How log lines look.
@@ -345,6 +362,12 @@ impl NodeConfig {
         let (most, least) = (peer.retry_max_ms, peer.retry_min_ms);
         let allowed = format!("at least peer.retry_min_ms ({least})");
         ConfigError::ensure(most >= least, "peer.retry_max_ms", most, allowed)?;
+        ConfigError::ensure(
+            peer.transport == Transport::Noise || peer.preshared_key_file.is_none(),
+            "peer.preshared_key_file",
+            "set",
+            "nothing, for peer.transport is plain and proves no key".to_owned(),
+        )?;
         let allowed = Kind::Text.allowed();
         ConfigError::ensure(
             !self.data_dir.trim().is_empty(),

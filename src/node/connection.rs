@@ -14,13 +14,14 @@ use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::announce;
 use super::checker::Checker;
 use super::links::Links;
 use super::metrics::Metrics;
+use super::noise::{self, Credentials, Opener, Secured};
 use super::store::Store;
 use crate::protocol::chain::id::NodeKey;
 use crate::protocol::chain::params::Network;
@@ -49,6 +50,8 @@ pub(super) struct Context {
     pub(super) checker: Arc<Checker>,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) links: Arc<Links>,
+    /// What the node proves its key with; nothing where connections are plain.
+    pub(super) credentials: Option<Arc<Credentials>>,
     /// From which the luck of every line follows.
     pub(super) seed: u64,
 }
@@ -112,6 +115,8 @@ pub(super) struct Outlet {
     queued: Arc<AtomicUsize>,
     pub(super) traffic: Arc<Traffic>,
     task: AbortHandle,
+    /// Dropped with it: ends a handshake, in which nothing of the queue can be written.
+    _kept: oneshot::Sender<()>,
 }
 
 impl Outlet {
@@ -147,24 +152,18 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, inbound: bool, context: Con
     let (queue, outgoing) = queue::channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let traffic = Arc::new(Traffic::default());
-    let (waiting, moved) = (Arc::clone(&queued), Arc::clone(&traffic));
+    let (kept, left) = oneshot::channel();
+    let line = Line {
+        conn,
+        inbound,
+        outgoing,
+        queued: Arc::clone(&queued),
+        traffic: Arc::clone(&traffic),
+        context,
+    };
     let task = tokio::spawn(async move {
-        let (reader, half) = stream.into_split();
-        let inputs = context.inputs.clone();
-        let (greeted, peer) = watch::channel(None);
-        let writer = Writer {
-            half,
-            queue: outgoing,
-            queued: waiting,
-            traffic: Arc::clone(&moved),
-            context: context.clone(),
-            terms: Terms::new(context.links.subscribe(), peer, inbound),
-            seed: context.seed.wrapping_add(conn.0),
-        };
-        tokio::select! {
-            () = read(conn, reader, &greeted, &moved, &context) => {}
-            () = writer.run() => {}
-        }
+        let inputs = line.context.inputs.clone();
+        line.carry(stream, left).await;
         // The driver may have ended: then nobody has to be told.
         inputs.send(Input::Disconnected { conn }).await.ok();
     });
@@ -173,61 +172,158 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, inbound: bool, context: Con
         queued,
         traffic,
         task: task.abort_handle(),
+        _kept: kept,
     }
 }
 
-async fn read(
+/// What a connection is made of, beside its stream.
+struct Line {
     conn: ConnId,
-    mut reader: OwnedReadHalf,
-    greeted: &watch::Sender<Option<NodeKey>>,
-    traffic: &Traffic,
-    context: &Context,
-) {
-    let mut decoder = Decoder::default();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let count = match reader.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => count,
-        };
-        decoder.extend(&buffer[..count]);
-        loop {
-            let input = match decoder.next_message() {
-                Ok(None) => break,
-                Ok(Some((message, bytes))) => {
-                    context.metrics.received(message.kind(), bytes);
-                    traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
-                    if let Message::Hello(hello) = &message {
-                        decoder.greeted();
-                        // Across a cut no connection comes to stand: the driver does not even hear of the greeting.
-                        if context.links.current().of(&hello.key).cut.is_some() {
-                            tracing::debug!(target: "triskel::peer", peer = %hello.key, "refused across a cut");
-                            return;
-                        }
-                        greeted.send_replace(Some(hello.key));
+    inbound: bool,
+    outgoing: queue::Receiver,
+    queued: Arc<AtomicUsize>,
+    traffic: Arc<Traffic>,
+    context: Context,
+}
+
+impl Line {
+    /// Shakes hands, and then reads and writes until the connection ends.
+    async fn carry(self, mut stream: TcpStream, mut left: oneshot::Receiver<()>) {
+        let Self { conn, context, .. } = self;
+        let secured = match &context.credentials {
+            None => None,
+            Some(credentials) => {
+                // The deadline is the machine's, which drops the other end of `left`.
+                let shaken = tokio::select! {
+                    shaken = noise::shake(credentials, &mut stream, !self.inbound) => shaken,
+                    _ = &mut left => return,
+                };
+                match shaken {
+                    Ok(Ok(secured)) => Some(secured),
+                    Ok(Err(error)) => {
+                        let malformed = Input::Malformed { conn, error };
+                        context.inputs.send(malformed).await.ok();
+                        left.await.ok();
+                        return;
                     }
-                    if let Message::NewTransaction(bytes) = message {
-                        if !context.checker.offer(conn, bytes) {
-                            context.metrics.busy();
-                        }
-                        continue;
-                    }
-                    checked(message, bytes, context).await
+                    Err(_) => return,
                 }
-                Err(error) => Err(error),
-            };
-            let malformed = input.is_err();
-            let input = match input {
-                Ok(message) => Input::Message { conn, message },
-                Err(error) => Input::Malformed { conn, error },
-            };
-            if context.inputs.send(input).await.is_err() {
-                return;
             }
-            if malformed {
-                // Nothing more is read; the machine decides when the connection ends.
-                return std::future::pending().await;
+        };
+        let proven = secured.as_ref().map(|secured| secured.peer);
+        if proven.is_some_and(|key| is_cut(&key, &context)) {
+            return;
+        }
+        let (sealer, opener) = secured
+            .map(|Secured { sealer, opener, .. }| (sealer, opener))
+            .unzip();
+        let (reading, writing) = stream.into_split();
+        let (greeted, peer) = watch::channel(proven);
+        let reader = Reader {
+            conn,
+            half: reading,
+            opener,
+            proven,
+            greeted,
+            traffic: Arc::clone(&self.traffic),
+            context: context.clone(),
+        };
+        let writer = Writer {
+            half: writing,
+            sealer,
+            queue: self.outgoing,
+            queued: self.queued,
+            traffic: self.traffic,
+            terms: Terms::new(context.links.subscribe(), peer, self.inbound),
+            seed: context.seed.wrapping_add(conn.0),
+            context,
+        };
+        tokio::select! {
+            () = reader.run() => {}
+            () = writer.run() => {}
+        }
+    }
+}
+
+/// Whether a peer is cut off: no connection comes to stand then, and the driver does not even hear of a greeting.
+fn is_cut(peer: &NodeKey, context: &Context) -> bool {
+    let is_cut = context.links.current().of(peer).cut.is_some();
+    if is_cut {
+        tracing::debug!(target: "triskel::peer", peer = %peer, "refused across a cut");
+    }
+    is_cut
+}
+
+/// The reading half.
+struct Reader {
+    conn: ConnId,
+    half: OwnedReadHalf,
+    /// Opens what arrives, unless it is plain.
+    opener: Option<Opener>,
+    /// The key that the peer has proven, unless it is plain.
+    proven: Option<NodeKey>,
+    greeted: watch::Sender<Option<NodeKey>>,
+    traffic: Arc<Traffic>,
+    context: Context,
+}
+
+impl Reader {
+    /// Reads until the connection ends.
+    async fn run(mut self) {
+        let mut decoder = Decoder::default();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            loop {
+                let (conn, context) = (self.conn, &self.context);
+                let input = match noise::next_message(&mut decoder, &mut self.opener) {
+                    Ok(None) => break,
+                    Ok(Some((message, bytes))) => {
+                        context.metrics.received(message.kind(), bytes);
+                        self.traffic
+                            .received
+                            .fetch_add(bytes as u64, Ordering::Relaxed);
+                        match message {
+                            Message::Hello(hello) if is_cut(&hello.key, context) => return,
+                            Message::Hello(hello) => {
+                                let claimed = hello.key;
+                                if self.proven.is_some_and(|proven| proven != claimed) {
+                                    Err(MessageError::Unproven { claimed })
+                                } else {
+                                    decoder.greeted();
+                                    self.opener.as_mut().map(Opener::greeted);
+                                    self.greeted.send_replace(Some(claimed));
+                                    checked(Message::Hello(hello), bytes, context).await
+                                }
+                            }
+                            Message::NewTransaction(bytes) => {
+                                if !context.checker.offer(conn, bytes) {
+                                    context.metrics.busy();
+                                }
+                                continue;
+                            }
+                            message => checked(message, bytes, context).await,
+                        }
+                    }
+                    Err(error) => Err(error),
+                };
+                let malformed = input.is_err();
+                let input = match input {
+                    Ok(message) => Input::Message { conn, message },
+                    Err(error) => Input::Malformed { conn, error },
+                };
+                if context.inputs.send(input).await.is_err() {
+                    return;
+                }
+                if malformed {
+                    // Nothing more is read; the machine decides when the connection ends.
+                    return std::future::pending().await;
+                }
             }
+            let count = match self.half.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => count,
+            };
+            noise::take(&mut decoder, &mut self.opener, &buffer[..count]);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::protocol::chain::view::Fault;
 use super::config::ConfigError;
 use super::identity::IdentityError;
 use super::links::LinksError;
+use super::noise::NoiseError;
 use super::store::StoreError;
 
 /// Why a node did not start, or ended.
@@ -35,6 +36,9 @@ pub enum NodeError {
     /// What is to be done to the node's links is not known.
     #[error(transparent)]
     Links(#[from] LinksError),
+    /// Connections cannot be secured.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -61,8 +65,19 @@ impl NodeError {
             Self::Identity(_) | Self::Io { .. } | Self::Fault(_) => exit::FAILURE,
             Self::Links(LinksError::Io { .. }) => exit::FAILURE,
             Self::Config(_) | Self::Links(LinksError::Damaged { .. }) => exit::USAGE,
+            Self::Noise(error) => error.exit_code(),
             Self::Listen { .. } => exit::LISTEN,
             Self::Store(error) => error.exit_code(),
+        }
+    }
+}
+
+impl NoiseError {
+    /// The code with which the program exits.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read { .. } | Self::Damaged(_) => exit::USAGE,
+            Self::Entropy(_) => exit::FAILURE,
         }
     }
 }

@@ -83,7 +83,8 @@ fn load(path: &Path) -> Result<Option<KeyPair>, IdentityError> {
     KeyPair::from_secret(secret.0).map(Some).ok_or_else(damaged)
 }
 
-fn generate() -> Result<KeyPair, IdentityError> {
+/// A key that nothing has used before.
+pub(super) fn generate() -> Result<KeyPair, IdentityError> {
     loop {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(IdentityError::Entropy)?;

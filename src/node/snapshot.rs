@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::PeerConfig;
 use super::error::exit;
+use super::identity::IdentityError;
+use super::noise::NoiseError;
 use super::store::{Claim, Store, StoreError};
 use crate::protocol::chain::block::{Block, Heading};
 use crate::protocol::chain::id::{AccountId, BlockId};
@@ -35,8 +38,8 @@ use source::Source;
 pub enum Origin {
     /// A file.
     File(PathBuf),
-    /// A running node.
-    Peer(Endpoint),
+    /// A running node, and how it is spoken with.
+    Peer(Endpoint, PeerConfig),
     /// A data directory whose node does not run.
     Directory(PathBuf),
 }
@@ -108,6 +111,20 @@ pub enum TransferError {
     /// There is no chain to export.
     #[error("{} holds no chain: name the directory of a node with --data-dir, or a running one with --from", .0.display())]
     Empty(PathBuf),
+    /// It speaks in another way.
+    #[error("no snapshot from {endpoint}: {source}")]
+    OtherTransport {
+        /// Who was asked.
+        endpoint: Endpoint,
+        /// What is different.
+        source: MessageError,
+    },
+    /// There is no key to speak with it.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
+    /// The node that is spoken for has no key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -122,6 +139,7 @@ impl TransferError {
         match self {
             Self::OtherNetwork { .. } => exit::OTHER_DATA,
             Self::Store(error) => error.exit_code(),
+            Self::Noise(error) => error.exit_code(),
             _ => exit::FAILURE,
         }
     }
@@ -432,7 +450,7 @@ fn nothing(network: &Network) -> Tip {
 fn name(origin: &Origin) -> String {
     match origin {
         Origin::File(path) | Origin::Directory(path) => path.display().to_string(),
-        Origin::Peer(endpoint) => endpoint.to_string(),
+        Origin::Peer(endpoint, _) => endpoint.to_string(),
     }
 }
 

@@ -18,6 +18,7 @@ use super::error::NodeError;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::miner::Miner;
+use super::noise::Credentials;
 use super::store::Store;
 use super::{announce, dial};
 use crate::protocol::chain::block::Stream;
@@ -47,6 +48,7 @@ pub(super) struct Parts<'a> {
     pub(super) key: NodeKey,
     pub(super) miner: AccountId,
     pub(super) links: Arc<Links>,
+    pub(super) credentials: Option<Arc<Credentials>>,
 }
 
 /// A driver that has yet to run.
@@ -115,6 +117,7 @@ impl Parts<'_> {
             checker: Arc::clone(&checker),
             inputs: input_sender,
             links: Arc::clone(&self.links),
+            credentials: self.credentials,
             seed,
         };
         tokio::spawn(dial::listen(peers, arrival_sender.clone()));

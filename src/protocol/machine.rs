@@ -273,7 +273,7 @@ impl Machine {
             Input::Disconnected { conn } => self.remove(turn, conn, None),
             Input::Message { conn, message } => self.receive(turn, conn, message)?,
             Input::Malformed { conn, error } => {
-                self.disconnect(turn, conn, Reason::Fault(error.to_string()));
+                self.disconnect(turn, conn, error.into());
             }
             Input::Slow { conn } => self.disconnect(turn, conn, Reason::Slow),
             Input::Resolved { addresses, .. } => self.learn(turn, addresses),

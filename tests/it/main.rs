@@ -28,6 +28,7 @@ mod memory;
 mod mempool;
 mod metrics;
 mod node;
+mod noise;
 mod pace;
 mod params;
 mod partitions;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use triskel::node::NodeConfig;
 use triskel::node::cli::{Payment, transfer};
-use triskel::node::config::Preset;
+use triskel::node::config::{PeerConfig, Preset};
 use triskel::node::control::Snapshot;
 use triskel::node::snapshot::{Origin, Summary, TransferError, export, import};
 use triskel::node::store::StoreError;
@@ -114,7 +114,7 @@ async fn catches_up(folder: TempDir, other: &Member) -> (Member, Snapshot) {
 async fn a_node_starts_from_what_another_sends() {
     let old = grown().await;
     let folder = TempDir::new().unwrap();
-    let summary = start_from(Origin::Peer(old.endpoint()), &folder)
+    let summary = start_from(Origin::Peer(old.endpoint(), PeerConfig::default()), &folder)
         .await
         .unwrap();
     let tip = old.now().tip;
@@ -163,9 +163,12 @@ async fn a_node_starts_from_what_another_sends() {
         summary.block
     );
     let third = TempDir::new().unwrap();
-    start_from(Origin::Peer(young.endpoint()), &third)
-        .await
-        .unwrap();
+    start_from(
+        Origin::Peer(young.endpoint(), PeerConfig::default()),
+        &third,
+    )
+    .await
+    .unwrap();
     let (third, _) = catches_up(third, &young).await;
     for member in [old, young, third] {
         member.node.stop().await.unwrap();
@@ -177,7 +180,12 @@ async fn a_file_is_the_same_whoever_it_comes_from() {
     let old = grown().await;
     let files = TempDir::new().unwrap();
     let [of_peer, of_directory] = ["peer", "directory"].map(|name| files.path().join(name));
-    let summary = save(Origin::Peer(old.endpoint()), &of_peer).await.unwrap();
+    let summary = save(
+        Origin::Peer(old.endpoint(), PeerConfig::default()),
+        &of_peer,
+    )
+    .await
+    .unwrap();
     let Member { node, folder } = old;
     node.stop().await.unwrap();
     let directory = Origin::Directory(folder.path().to_owned());
@@ -201,7 +209,11 @@ async fn a_file_is_the_same_whoever_it_comes_from() {
         refused,
         Err(TransferError::Store(StoreError::Locked { .. }))
     ));
-    let refused = save(Origin::Peer(old.endpoint()), &of_peer).await;
+    let refused = save(
+        Origin::Peer(old.endpoint(), PeerConfig::default()),
+        &of_peer,
+    )
+    .await;
     assert!(matches!(
         refused,
         Err(TransferError::File {
@@ -227,7 +239,9 @@ async fn a_snapshot_that_is_not_whole_and_true_is_refused() {
     let old = grown().await;
     let files = TempDir::new().unwrap();
     let path = files.path().join("snapshot");
-    let summary = save(Origin::Peer(old.endpoint()), &path).await.unwrap();
+    let summary = save(Origin::Peer(old.endpoint(), PeerConfig::default()), &path)
+        .await
+        .unwrap();
     old.node.stop().await.unwrap();
     let good = messages(&fs::read(&path).unwrap());
     let refused = async |change: &dyn Fn(&mut Vec<Message>)| {
@@ -332,12 +346,16 @@ async fn a_young_chain_has_no_snapshot() {
     })
     .await;
     let folder = TempDir::new().unwrap();
-    let refused = start_from(Origin::Peer(young.endpoint()), &folder).await;
+    let refused = start_from(
+        Origin::Peer(young.endpoint(), PeerConfig::default()),
+        &folder,
+    )
+    .await;
     assert!(
         matches!(refused, Err(TransferError::Young { depth: 40, .. })),
         "{refused:?}"
     );
-    let origin = Origin::Peer(young.endpoint());
+    let origin = Origin::Peer(young.endpoint(), PeerConfig::default());
     young.node.stop().await.unwrap();
     // A port on which nobody listens any more.
     let refused = start_from(origin, &folder);

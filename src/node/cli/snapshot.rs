@@ -63,7 +63,7 @@ pub fn snapshot(config: &NodeConfig, command: &SnapshotCommand) -> Result<String
     match command {
         SnapshotCommand::Export { file, from, .. } => {
             let origin = match from {
-                Some(endpoint) => Origin::Peer(endpoint.clone()),
+                Some(endpoint) => Origin::Peer(endpoint.clone(), config.peer.clone()),
                 None if config.data_dir.contains("{slot}") => {
                     return Err(AskError::Slot(config.data_dir.clone()));
                 }
@@ -76,7 +76,7 @@ pub fn snapshot(config: &NodeConfig, command: &SnapshotCommand) -> Result<String
         SnapshotCommand::Import { file, from, .. } => {
             let origin = match (file, from) {
                 (Some(file), _) => Origin::File(file.clone()),
-                (None, Some(endpoint)) => Origin::Peer(endpoint.clone()),
+                (None, Some(endpoint)) => Origin::Peer(endpoint.clone(), config.peer.clone()),
                 (None, None) => unreachable!("clap asks for one of both"),
             };
             let cache_bytes = config.store.cache_mib << 20;

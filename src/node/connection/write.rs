@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::terms::Terms;
 use super::{Context, Frame, Outgoing, Traffic, queue};
+use crate::node::noise::Sealer;
 use crate::protocol::link::{Conditions, Cut, Line};
 use crate::protocol::machine::io::Request;
 use crate::protocol::machine::serve::serve;
@@ -33,6 +34,8 @@ const AHEAD_US: u64 = 5_000;
 /// The writing half.
 pub(super) struct Writer {
     pub(super) half: OwnedWriteHalf,
+    /// Seals what is sent, unless it is plain.
+    pub(super) sealer: Option<Sealer>,
     pub(super) queue: queue::Receiver,
     pub(super) queued: Arc<AtomicUsize>,
     pub(super) traffic: Arc<Traffic>,
@@ -183,9 +186,13 @@ impl Writer {
 
     /// Writes and empties the buffer. False if the connection has ended, or has to.
     async fn flush(&mut self, bytes: &mut Vec<u8>) -> bool {
+        let sent = match &mut self.sealer {
+            Some(sealer) => sealer.seal(bytes),
+            None => bytes.as_slice(),
+        };
         let written = tokio::select! {
             biased;
-            written = self.half.write_all(bytes) => written.is_ok(),
+            written = self.half.write_all(sent) => written.is_ok(),
             () = self.terms.reset() => false,
         };
         bytes.clear();

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Origin, PATIENCE, TransferError, addresses, name, nothing};
+use crate::node::config::PeerConfig;
+use crate::node::identity;
+use crate::node::noise::{self, Credentials, Opener, Sealer, Secured};
 use crate::node::store::{Claim, Store};
 use crate::protocol::chain::Chain;
 use crate::protocol::chain::id::{BlockId, NodeKey};
+use crate::protocol::chain::key::KeyPair;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::{Fault, Overlay, View as _};
 use crate::protocol::endpoint::Endpoint;
@@ -42,22 +46,21 @@ pub(super) fn open(
 ) -> Result<Box<dyn Source>, TransferError> {
     Ok(match origin {
         Origin::File(path) => Box::new(Recorded::open(path)?),
-        Origin::Peer(endpoint) => Box::new(Peer::connect(endpoint, network)?),
+        Origin::Peer(endpoint, config) => Box::new(Peer::connect(endpoint, config, network)?),
         Origin::Directory(path) => Box::new(Stored::open(path, network)?),
     })
 }
 
-fn hello(network: &Network, claim: Tip) -> Result<Message, TransferError> {
-    let mut bytes = [0; 40];
-    getrandom::fill(&mut bytes)
+/// What the owner of the keys says, who never speaks again.
+fn hello(network: &Network, keys: &KeyPair, claim: Tip) -> Result<Message, TransferError> {
+    let mut nonce = [0; 8];
+    getrandom::fill(&mut nonce)
         .map_err(|error| Fault(format!("the system gives no random numbers: {error}")))?;
-    let (key, nonce) = bytes.split_at(32);
     Ok(Message::Hello(Hello {
         version: PROTOCOL_VERSION,
         network: network.id(),
-        // Nobody's: the connection is not meant to last.
-        key: NodeKey(key.try_into().expect("split at 32 bytes")),
-        nonce: u64::from_le_bytes(nonce.try_into().expect("8 of 40 bytes are left")),
+        key: NodeKey(keys.public().0),
+        nonce: u64::from_le_bytes(nonce),
         port: 0,
         claim,
         features: 0,
@@ -68,12 +71,12 @@ fn hello(network: &Network, claim: Tip) -> Result<Message, TransferError> {
 /// The next message of a stream of frames; none if that has ended. Or why the stream cannot be read.
 fn read_message(
     stream: &mut impl Read,
-    decoder: &mut Decoder,
+    (decoder, opener): (&mut Decoder, &mut Option<Opener>),
     name: &impl Display,
 ) -> Result<io::Result<Option<Message>>, TransferError> {
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let next = decoder.next_message();
+        let next = noise::next_message(decoder, opener);
         let next =
             next.map_err(|error| TransferError::Damaged(name.to_string(), error.to_string()))?;
         if let Some((message, _)) = next {
@@ -81,7 +84,7 @@ fn read_message(
         }
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(Ok(None)),
-            Ok(count) => decoder.extend(&buffer[..count]),
+            Ok(count) => noise::take(decoder, opener, &buffer[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Ok(Err(error)),
         }
@@ -92,12 +95,21 @@ fn read_message(
 struct Peer {
     endpoint: Endpoint,
     stream: TcpStream,
+    sealer: Option<Sealer>,
+    opener: Option<Opener>,
     decoder: Decoder,
     claim: Tip,
 }
 
 impl Peer {
-    fn connect(endpoint: &Endpoint, network: &Network) -> Result<Self, TransferError> {
+    fn connect(
+        endpoint: &Endpoint,
+        config: &PeerConfig,
+        network: &Network,
+    ) -> Result<Self, TransferError> {
+        // Nobody's: the connection is not meant to last.
+        let keys = identity::generate()?;
+        let credentials = Credentials::configured(config, &keys)?;
         let failed = |source| TransferError::Peer {
             endpoint: endpoint.clone(),
             source,
@@ -105,20 +117,36 @@ impl Peer {
         let mut last = io::Error::from(ErrorKind::NotFound);
         for address in addresses(endpoint).map_err(failed)? {
             match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(stream) => {
+                Ok(mut stream) => {
                     let prepared = stream
                         .set_read_timeout(Some(PATIENCE))
                         .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
                         .and_then(|()| stream.set_nodelay(true));
                     prepared.map_err(failed)?;
+                    let (sealer, opener) = match &credentials {
+                        None => (None, None),
+                        Some(credentials) => {
+                            let shaken = noise::shake_blocking(credentials, &mut stream, true);
+                            let Secured { sealer, opener, .. } =
+                                shaken.map_err(failed)?.map_err(|source| {
+                                    TransferError::OtherTransport {
+                                        endpoint: endpoint.clone(),
+                                        source,
+                                    }
+                                })?;
+                            (Some(sealer), Some(opener))
+                        }
+                    };
                     let claim = nothing(network);
                     let mut peer = Self {
                         endpoint: endpoint.clone(),
                         stream,
+                        sealer,
+                        opener,
                         decoder: Decoder::default(),
                         claim: claim.clone(),
                     };
-                    peer.send(&hello(network, claim)?)?;
+                    peer.send(&hello(network, &keys, claim)?)?;
                     return Ok(peer);
                 }
                 Err(error) => last = error,
@@ -143,12 +171,18 @@ impl Peer {
     }
 
     fn send(&mut self, message: &Message) -> Result<(), TransferError> {
-        let sent = self.stream.write_all(&frame::encode(message));
+        let frame = frame::encode(message);
+        let sent = match &mut self.sealer {
+            Some(sealer) => sealer.seal(&frame),
+            None => &frame,
+        };
+        let sent = self.stream.write_all(sent);
         sent.map_err(|error| self.failed(error))
     }
 
     fn receive(&mut self) -> Result<Message, TransferError> {
-        match read_message(&mut self.stream, &mut self.decoder, &self.endpoint)? {
+        let wire = (&mut self.decoder, &mut self.opener);
+        match read_message(&mut self.stream, wire, &self.endpoint)? {
             Ok(Some(message)) => Ok(message),
             Ok(None) => {
                 let text = "it ended the connection";
@@ -167,6 +201,9 @@ impl Source for Peer {
     fn hello(&mut self) -> Result<Message, TransferError> {
         let message = self.receive()?;
         self.decoder.greeted();
+        if let Some(opener) = &mut self.opener {
+            opener.greeted();
+        }
         Ok(message)
     }
 
@@ -215,7 +252,7 @@ impl Stored {
         Ok(Self {
             name: name(&Origin::Directory(path.to_owned())),
             settled: chain.settled().unwrap_or_default(),
-            hello: hello(network, claim)?,
+            hello: hello(network, &identity::generate()?, claim)?,
             store,
         })
     }
@@ -268,7 +305,8 @@ impl Recorded {
     }
 
     fn next(&mut self) -> Result<Message, TransferError> {
-        match read_message(&mut self.file, &mut self.decoder, &self.name)? {
+        let wire = (&mut self.decoder, &mut None);
+        match read_message(&mut self.file, wire, &self.name)? {
             Ok(Some(message)) => Ok(message),
             Ok(None) => {
                 let reason = "it ends early".to_owned();

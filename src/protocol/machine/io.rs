@@ -10,7 +10,7 @@ use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::Batch;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::mempool::AdmissionError;
-use crate::protocol::wire::message::{Message, MessageError, Received};
+use crate::protocol::wire::message::{Message, MessageError, OtherTransport, Received};
 
 /// One connection. Numbered by the driver and never used again: addresses are shared and change, connections do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +58,7 @@ pub enum Input {
         /// What.
         message: Received,
     },
-    /// Something arrived that no honest node sends. Nothing more is read from this connection.
+    /// Something arrived that cannot be read, or that no honest node sends. Nothing more is read from this connection.
     Malformed {
         /// From where.
         conn: ConnId,
@@ -137,6 +137,9 @@ pub enum Reason {
     /// The peer speaks another version.
     #[error("the peer speaks protocol version {0}")]
     OtherVersion(u32),
+    /// The peer speaks in another way.
+    #[error(transparent)]
+    OtherTransport(OtherTransport),
     /// The operator said so.
     #[error("ordered by the operator")]
     Ordered,
@@ -157,8 +160,18 @@ impl Reason {
             Self::Full => "full",
             Self::OtherNetwork(_) => "other_network",
             Self::OtherVersion(_) => "other_version",
+            Self::OtherTransport(other) => other.label(),
             Self::Ordered => "ordered",
             Self::Fault(_) => "fault",
+        }
+    }
+}
+
+impl From<MessageError> for Reason {
+    fn from(error: MessageError) -> Self {
+        match error {
+            MessageError::Transport(other) => Self::OtherTransport(other),
+            error => Self::Fault(error.to_string()),
         }
     }
 }

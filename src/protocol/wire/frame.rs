@@ -4,10 +4,19 @@ use super::limits::{
     MAX_DECODED, MAX_DECODED_BEFORE_HANDSHAKE, MAX_FRAME, MAX_FRAME_BEFORE_HANDSHAKE,
     MAX_MESSAGE_BYTES,
 };
-use super::message::{Message, MessageError};
+use super::message::{Message, MessageError, OtherTransport};
 
 /// Bytes of the length prefix.
 pub const PREFIX_BYTES: usize = 4;
+
+/// What the frames of a Noise handshake begin with where the network is open to anybody. No kind of message has this number, so
+/// that each transport knows the other by its first frame.
+pub const NOISE_OPEN: [u8; 4] = *b"TSKo";
+
+/// The same where the network is closed with a pre-shared key.
+pub const NOISE_CLOSED: [u8; 4] = *b"TSKc";
+
+const NOISE_OPENINGS: [[u8; 4]; 2] = [NOISE_OPEN, NOISE_CLOSED];
 
 /// bincode's legacy form: little-endian integers of fixed width, lengths of 8 bytes, variants of 4.
 const fn encoding<const LIMIT: usize>() -> impl bincode::config::Config {
@@ -40,11 +49,51 @@ pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
     Ok(message)
 }
 
+/// Bytes that have arrived and wait for more. Holds no more than that.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Buffer {
+    /// What waits.
+    pub fn pending(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Makes room for bytes behind what waits, to be written there.
+    pub fn grow(&mut self, count: usize) -> &mut [u8] {
+        if self.start > 0 && self.start >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        let end = self.bytes.len();
+        self.bytes.resize(end + count, 0);
+        &mut self.bytes[end..]
+    }
+
+    /// Takes in bytes as they arrive.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.grow(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// Drops what has been read.
+    pub fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.bytes.len() {
+            // An idle connection should not hold the memory of the largest message that it ever carried.
+            self.bytes.clear();
+            self.bytes.shrink_to(IDLE_BUFFER_BYTES);
+            self.start = 0;
+        }
+    }
+}
+
 /// Cuts a stream of bytes into bodies of frames. Holds what has arrived and no more, whatever a prefix announces.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    buffer: Vec<u8>,
-    start: usize,
+    buffer: Buffer,
     greeted: bool,
 }
 
@@ -56,17 +105,17 @@ impl Decoder {
 
     /// Takes in bytes as they arrive.
     pub fn extend(&mut self, bytes: &[u8]) {
-        if self.start > 0 && self.start >= self.buffer.len() / 2 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.extend_from_slice(bytes);
+        self.buffer.extend(bytes);
+    }
+
+    /// Makes room for bytes that follow, to be written there.
+    pub fn grow(&mut self, count: usize) -> &mut [u8] {
+        self.buffer.grow(count)
     }
 
     /// The next message and the size of its frame, if all of it has arrived. An error is final: the stream cannot be read further.
     pub fn next_message(&mut self) -> Result<Option<(Message, usize)>, MessageError> {
-        let pending = &self.buffer[self.start..];
-        let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX_BYTES>() else {
+        let Some((prefix, rest)) = self.buffer.pending().split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes(*prefix) as usize;
@@ -76,6 +125,9 @@ impl Decoder {
             MAX_FRAME_BEFORE_HANDSHAKE
         };
         let limit = match rest.first_chunk() {
+            Some(kind) if !self.greeted && NOISE_OPENINGS.contains(kind) => {
+                return Err(OtherTransport::Noise.into());
+            }
             Some(kind) => limit.min(most_bytes(u32::from_le_bytes(*kind))?),
             None => limit,
         };
@@ -86,13 +138,7 @@ impl Decoder {
             return Ok(None);
         };
         let message = decode(body)?;
-        self.start += PREFIX_BYTES + length;
-        if self.start == self.buffer.len() {
-            // An idle connection should not hold the memory of the largest message that it ever carried.
-            self.buffer.clear();
-            self.buffer.shrink_to(IDLE_BUFFER_BYTES);
-            self.start = 0;
-        }
+        self.buffer.consume(PREFIX_BYTES + length);
         Ok(Some((message, PREFIX_BYTES + length)))
     }
 }

@@ -9,6 +9,9 @@ use crate::protocol::chain::transaction::TRANSACTION_BYTES;
 /// Bytes of a frame before the handshake has ended: a `Hello` has at most 730.
 pub const MAX_FRAME_BEFORE_HANDSHAKE: usize = 1_024;
 
+/// Bytes of a Noise message, as its specification limits them: longer frames are cut into several.
+pub const MAX_NOISE_MESSAGE: usize = 65_535;
+
 /// Bytes of the blocks in one `Blocks`: at least one block of any size, and enough small ones to fill a round trip.
 pub const MAX_BLOCKS_BYTES: usize = if MAX_BLOCK_BYTES > 2 << 20 {
     MAX_BLOCK_BYTES
