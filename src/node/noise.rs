@@ -41,7 +41,10 @@ const PROOF_BYTES: usize = 32 + 64;
 #[derive(Debug, thiserror::Error)]
 pub enum NoiseError {
     /// The file of the pre-shared key cannot be read.
-    #[error("cannot read peer.preshared_key_file {}: {source}; check its path and permissions", path.display())]
+    #[error(
+        "cannot read peer.preshared_key_file {}: {source}; check its path and permissions",
+        path.display()
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -49,7 +52,11 @@ pub enum NoiseError {
         source: io::Error,
     },
     /// It holds something else.
-    #[error("peer.preshared_key_file {} must hold one key as 64 hexadecimal digits, as `openssl rand -hex 32` writes it", .0.display())]
+    #[error(
+        "peer.preshared_key_file {} must hold one key as 64 hexadecimal digits, \
+         as `openssl rand -hex 32` writes it",
+        .0.display()
+    )]
     Damaged(PathBuf),
     /// The system has no randomness.
     #[error("the system gives no randomness for a key of Noise: {0}")]
@@ -370,5 +377,44 @@ pub(super) fn shake_blocking(
             Next::Done => return Ok(Ok(handshake.finish())),
             Next::Refused(error) => return Ok(Err(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(name: &str) -> Credentials {
+        let keys = KeyPair::from_seed(name.as_bytes());
+        Credentials::new(&keys, None).expect("the system has randomness")
+    }
+
+    /// What the one that was dialled says of the other's proof.
+    fn judge(dials: &Credentials) -> Next {
+        let listens = credentials("listens");
+        let mut ends = [Handshake::new(dials, true), Handshake::new(&listens, false)];
+        for end in [0, 1, 0] {
+            let Next::Send(frame) = ends[end].next() else {
+                panic!("three frames are a handshake");
+            };
+            ends[1 - end].arrived(&frame);
+        }
+        ends[1].next()
+    }
+
+    #[test]
+    fn a_proof_is_of_one_static_key() {
+        let (honest, stolen) = (credentials("honest"), credentials("stolen"));
+        assert!(matches!(judge(&honest), Next::Done));
+        // Whoever was dialled by somebody has seen his proof.
+        let thief = Credentials {
+            proof: stolen.proof,
+            ..honest
+        };
+        let claimed = NodeKey(KeyPair::from_seed(b"stolen").public().0);
+        let Next::Refused(error) = judge(&thief) else {
+            panic!("a proof of another's key is taken");
+        };
+        assert_eq!(error, MessageError::Unproven { claimed });
     }
 }

@@ -1,30 +1,29 @@
 //! Connections inside Noise: who is refused and how, what a listener sees, and what becomes of damaged bytes.
 
-use std::collections::BTreeMap;
+mod handshake;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proptest::prelude::*;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use triskel::node::NodeConfig;
 use triskel::node::cli::{Payment, transfer};
-use triskel::node::config::Transport;
-use triskel::node::noise::{self, Credentials, Handshake, Next, Opener, Sealer, Secured};
+use triskel::node::config::{Preset, Transport};
+use triskel::node::control::Snapshot;
+use triskel::node::error::exit;
+use triskel::node::noise::{self, Credentials, Opener, Sealer, Secured};
+use triskel::node::{Node, NodeConfig};
 use triskel::protocol::chain::id::NodeKey;
 use triskel::protocol::chain::key::KeyPair;
 use triskel::protocol::chain::view::View as _;
 use triskel::protocol::machine::io::Command;
 use triskel::protocol::wire::frame::{Decoder, encode};
-use triskel::protocol::wire::limits;
-use triskel::protocol::wire::message::{
-    Claim, Hello, Message, MessageError, OtherTransport, PROTOCOL_VERSION,
-};
+use triskel::protocol::wire::message::{Claim, Hello, Message, PROTOCOL_VERSION};
 use triskel::rpc::client::Client;
 
 use super::memory::person;
@@ -127,7 +126,7 @@ async fn the_members_of_a_closed_network_agree() {
         config.peers = vec![first.endpoint()];
     })
     .await;
-    let has_blocks = |now: &triskel::node::control::Snapshot| now.tip.number >= 5;
+    let has_blocks = |now: &Snapshot| now.tip.number >= 5;
     second.until("five blocks", has_blocks).await;
     first.command(Command::Mine(false)).await;
     first.until("rest", |now| !now.mining).await;
@@ -182,7 +181,7 @@ async fn overhear(change: impl Fn(&mut NodeConfig)) -> (Vec<u8>, Vec<u8>) {
     .await;
     payer.until("a balance", |now| now.tip.issued > 0).await;
     let mut config = NodeConfig::default();
-    config.network.preset = triskel::node::config::Preset::Chain;
+    config.network.preset = Preset::Chain;
     config.network.initial_hashrate = Some(200);
     config.data_dir = payer.folder.path().to_str().unwrap().to_owned();
     let payment = Payment {
@@ -303,7 +302,7 @@ impl Puppet {
 async fn a_key_that_is_claimed_must_be_proven() {
     let member = Member::start(quiet).await;
     let honest = Puppet::greet(&member, 1, &key(&person(1))).await;
-    let has_joined = |now: &triskel::node::control::Snapshot| now.sessions.len() == 1;
+    let has_joined = |now: &Snapshot| now.sessions.len() == 1;
     let joined = member.until("a session", has_joined).await;
     assert_eq!(joined.sessions[0].key, key(&person(1)));
     let liar = Puppet::greet(&member, 2, &key(&person(3))).await;
@@ -366,173 +365,40 @@ async fn who_never_answers_is_left_at_the_deadline() {
     member.node.stop().await.unwrap();
 }
 
-/// Lets two ends shake hands, each frame changed on its way. What each comes to.
-fn meet(ends: [&Credentials; 2], mut change: impl FnMut(usize, &mut Vec<u8>)) -> [End; 2] {
-    let mut handshakes = [
-        Handshake::new(ends[0], true),
-        Handshake::new(ends[1], false),
-    ];
-    let mut frames = 0;
-    let mut results = [None, None];
-    while results.contains(&None) {
-        let mut is_stuck = true;
-        for end in 0..2 {
-            if results[end].is_some() {
-                continue;
-            }
-            match handshakes[end].next() {
-                Next::Send(mut frame) => {
-                    change(frames, &mut frame);
-                    frames += 1;
-                    handshakes[1 - end].arrived(&frame);
-                    is_stuck = false;
-                }
-                Next::Receive => {}
-                Next::Done => results[end] = Some(End::Done),
-                Next::Refused(error) => results[end] = Some(End::Refused(error)),
-            }
-            is_stuck &= results[end].is_none();
-        }
-        if is_stuck {
-            return results.map(|result| result.unwrap_or(End::Waits));
-        }
-    }
-    results.map(Option::unwrap)
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum End {
-    Done,
-    Refused(MessageError),
-    Waits,
-}
-
-#[test]
-fn both_ends_say_what_is_different() {
-    let (open, closed, other) = (
-        credentials(1, None),
-        credentials(2, Some(1)),
-        credentials(3, Some(2)),
-    );
-    let refused = |error: OtherTransport| End::Refused(error.into());
-    let unchanged = |_: usize, _: &mut Vec<u8>| ();
-    let member = credentials(4, Some(1));
-    assert_eq!(meet([&closed, &member], unchanged), [End::Done, End::Done]);
-    assert_eq!(
-        meet([&open, &closed], unchanged),
-        [
-            refused(OtherTransport::Closed),
-            refused(OtherTransport::Open)
-        ]
-    );
-    assert_eq!(
-        meet([&closed, &open], unchanged),
-        [
-            refused(OtherTransport::Open),
-            refused(OtherTransport::Closed)
-        ]
-    );
-    let both = [
-        refused(OtherTransport::OtherKey),
-        refused(OtherTransport::OtherKey),
-    ];
-    assert_eq!(meet([&closed, &other], unchanged), both);
-}
-
-#[test]
-fn no_bit_of_a_handshake_can_be_changed() {
-    for preshared_key in [None, Some(1)] {
-        let (near, far) = (credentials(1, preshared_key), credentials(2, preshared_key));
-        let mut lengths = BTreeMap::new();
-        meet([&near, &far], |number, frame| {
-            lengths.insert(number, frame.len());
-        });
-        let bits = lengths
-            .iter()
-            .flat_map(|(number, length)| (0..8 * length).map(move |bit| (*number, bit)));
-        // One bit of each byte, another one in each.
-        for (number, bit) in bits.filter(|(_, bit)| bit % 9 == 0) {
-            let ends = meet([&near, &far], |frames, frame| {
-                if frames == number {
-                    frame[bit / 8] ^= 1 << (bit % 8);
-                }
-            });
-            // Who sent the last frame cannot know that it never came.
-            assert!(
-                ends[1] != End::Done && (ends[0] != End::Done || number == 2),
-                "bit {bit} of frame {number}: {ends:?}"
-            );
-        }
-    }
-}
-
-fn secured() -> (Secured, Secured) {
-    let (near, far) = (credentials(1, None), credentials(2, None));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let (mut left, mut right) = duplex(4_096);
-        let (dials, listens) = tokio::join!(
-            noise::shake(&near, &mut left, true),
-            noise::shake(&far, &mut right, false)
-        );
-        (dials.unwrap().unwrap(), listens.unwrap().unwrap())
-    })
-}
-
-/// The lengths of the messages of Noise in what is sent.
-fn lengths(mut sealed: &[u8]) -> Vec<usize> {
-    let mut lengths = Vec::new();
-    while let Some((prefix, rest)) = sealed.split_first_chunk() {
-        let length = u32::from_be_bytes(*prefix) as usize;
-        lengths.push(length);
-        sealed = &rest[length..];
-    }
-    lengths
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn what_is_cut_is_joined_again(
-        sizes in prop::collection::vec(prop_oneof![0usize..300, 65_400usize..65_600, 0usize..1_500_000], 1..5),
-        together in any::<bool>(),
-        piece in prop_oneof![1usize..70, 1_000usize..100_000],
-    ) {
-        let (mut near, far) = secured();
-        let mut frames = vec![Message::RequestPeers];
-        frames.extend(sizes.into_iter().map(|size| Message::NewBlock(vec![7; size].into())));
-        let encoded: Vec<_> = frames.iter().map(encode).collect();
-        let sealed = match together {
-            true => near.sealer.seal(&encoded.concat()).to_vec(),
-            false => encoded.iter().flat_map(|frame| near.sealer.seal(frame).to_vec()).collect(),
+#[tokio::test]
+async fn a_key_that_cannot_be_used_is_refused_with_its_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("network.key");
+    let start = async || {
+        let mut config = NodeConfig {
+            port: 0,
+            data_dir: folder.path().join("node").to_str().unwrap().to_owned(),
+            ..NodeConfig::default()
         };
-        let lengths = lengths(&sealed);
-        prop_assert_eq!(lengths[0], encoded[0].len() + 16, "what comes first comes alone");
-        prop_assert!(lengths.iter().all(|length| *length <= limits::MAX_NOISE_MESSAGE));
-        let (mut decoder, mut opener) = (Decoder::default(), Some(far.opener));
-        let mut found = Vec::new();
-        for piece in sealed.chunks(piece) {
-            noise::take(&mut decoder, &mut opener, piece);
-            while let Some((message, _)) = noise::next_message(&mut decoder, &mut opener).unwrap() {
-                decoder.greeted();
-                opener.as_mut().unwrap().greeted();
-                found.push(message);
-            }
+        config.peer.preshared_key_file = Some(path.clone());
+        Node::start(config).await.err().unwrap()
+    };
+    for (text, wanted) in [
+        (None, "cannot read"),
+        (Some("abc"), "64 hexadecimal digits"),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&path, text).unwrap();
         }
-        prop_assert_eq!(found, frames);
+        let refused = start().await;
+        let said = refused.to_string();
+        assert!(
+            said.contains(wanted) && said.contains("network.key"),
+            "{said}"
+        );
+        assert_eq!(refused.exit_code(), exit::USAGE);
     }
-}
-
-#[test]
-fn before_the_greeting_a_message_is_short() {
-    let (mut near, far) = secured();
-    let long = encode(&Message::NewBlock(vec![0; 2_000].into()));
-    let sealed = near.sealer.seal(&long).to_vec();
-    let mut opener = Some(far.opener);
-    // Its length is enough to refuse it.
-    noise::take(&mut Decoder::default(), &mut opener, &sealed[..4]);
-    let refused = noise::next_message(&mut Decoder::default(), &mut opener);
-    assert_eq!(refused, Err(OtherTransport::Undecipherable.into()));
+    let mut config = NodeConfig::default();
+    plain(&mut config);
+    config.peer.preshared_key_file = Some(path);
+    let refused = config.check().unwrap_err().to_string();
+    assert!(
+        refused.contains("peer.preshared_key_file") && refused.contains("plain"),
+        "{refused}"
+    );
 }
