@@ -34,7 +34,7 @@ const CLOSED_PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_SHA256";
 /// What the node's key signs: this tag, and the static key of Noise.
 const TAG: &str = "triskel/noise";
 
-/// A node's key, and its signature of the static key.
+/// Bytes of a node's key and a signature.
 const PROOF_BYTES: usize = 32 + 64;
 
 /// Why a node cannot speak Noise.
@@ -80,13 +80,9 @@ impl Credentials {
         let drawn = builder(OPEN_PATTERN)
             .generate_keypair()
             .map_err(NoiseError::Entropy)?;
-        let mut proof = [0; PROOF_BYTES];
-        let (public, signature) = proof.split_at_mut(32);
-        public.copy_from_slice(&keys.public().0);
-        signature.copy_from_slice(&keys.sign(&key::tagged_hash(TAG, &[&drawn.public])));
         Ok(Self {
+            proof: proof(keys, &drawn.public),
             private: drawn.private,
-            proof,
             preshared_key,
         })
     }
@@ -111,6 +107,15 @@ impl Credentials {
             None => NOISE_OPEN,
         }
     }
+}
+
+/// The node's key, and its signature of the static key.
+pub fn proof(keys: &KeyPair, public: &[u8]) -> [u8; PROOF_BYTES] {
+    let mut proof = [0; PROOF_BYTES];
+    let (key, signature) = proof.split_at_mut(32);
+    key.copy_from_slice(&keys.public().0);
+    signature.copy_from_slice(&keys.sign(&key::tagged_hash(TAG, &[public])));
+    proof
 }
 
 fn builder(pattern: &str) -> Builder<'_> {

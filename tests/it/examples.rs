@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use triskel::node::noise;
 use triskel::protocol::chain::block::{Block, Stream, work_hash};
 use triskel::protocol::chain::difficulty::Schedule;
 use triskel::protocol::chain::digest::Accumulator;
 use triskel::protocol::chain::id::{BlockId, NodeKey};
-use triskel::protocol::chain::key::KeyPair;
+use triskel::protocol::chain::key::{KeyPair, tagged_hash};
 use triskel::protocol::chain::ledger::Account;
 use triskel::protocol::chain::merkle;
 use triskel::protocol::chain::params::{Algorithm, Network, Params};
@@ -62,7 +63,22 @@ pub(crate) fn all() -> Vec<Example> {
         block_work(&tri),
     ];
     examples.extend(messages(&chain, &block, &transaction));
+    examples.push(proof());
     examples
+}
+
+fn proof() -> Example {
+    // Any 32 bytes are a static key.
+    let public = keys("static").secret();
+    let lines = [
+        ("static key", hex(&public)),
+        (
+            "signing hash",
+            hex(&tagged_hash("triskel/noise", &[&public])),
+        ),
+        ("proof", hex(&noise::proof(&keys("node"), &public))),
+    ];
+    example("noise-proof", &lines)
 }
 
 fn merkle_tree() -> Example {

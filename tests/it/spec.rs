@@ -106,6 +106,7 @@ fn the_limits_of_the_document_are_those_of_the_code() {
             limits::MAX_FRAME_BEFORE_HANDSHAKE,
         ),
         ("MAX_FRAME", limits::MAX_FRAME),
+        ("MAX_NOISE_MESSAGE", limits::MAX_NOISE_MESSAGE),
         ("MAX_BLOCKS_BYTES", limits::MAX_BLOCKS_BYTES),
         ("MAX_BLOCKS", limits::MAX_BLOCKS),
         ("MAX_HEADERS", limits::MAX_HEADERS),

@@ -92,6 +92,11 @@ fn no_bit_of_a_handshake_can_be_changed() {
         meet([&near, &far], |number, frame| {
             lengths.insert(number, frame.len());
         });
+        let first = if preshared_key.is_some() { 56 } else { 40 };
+        assert_eq!(
+            lengths.values().copied().collect::<Vec<_>>(),
+            [first, 200, 168]
+        );
         let bits = lengths
             .iter()
             .flat_map(|(number, length)| (0..8 * length).map(move |bit| (*number, bit)));
