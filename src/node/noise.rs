@@ -5,7 +5,7 @@
 //! static key at its start and signs it with the key by which peers know it; key and signature travel inside the handshake. What
 //! follows is the stream of frames that a plain connection carries, cut into messages of Noise. PROTOCOL.md has the bytes.
 //!
-//! Nothing here reads or writes: [`Handshake`] says what has to be sent, and [`shake`] and [`shake_blocking`] do it.
+//! [`Handshake`] neither reads nor writes, but says what has to be sent; [`shake`] does that.
 
 mod cipher;
 
@@ -197,7 +197,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// What has to be done next.
-    pub fn next(&mut self) -> Next {
+    pub fn step(&mut self) -> Next {
         loop {
             if let Some(error) = self.refused.take() {
                 return Next::Refused(error);
@@ -350,7 +350,7 @@ pub async fn shake(
     let mut handshake = Handshake::new(credentials, is_initiator);
     let mut buffer = [0; MAX_FRAME_BEFORE_HANDSHAKE];
     loop {
-        match handshake.next() {
+        match handshake.step() {
             Next::Send(frame) => stream.write_all(&frame).await?,
             Next::Receive => match stream.read(&mut buffer).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -371,7 +371,7 @@ pub(super) fn shake_blocking(
     let mut handshake = Handshake::new(credentials, is_initiator);
     let mut buffer = [0; MAX_FRAME_BEFORE_HANDSHAKE];
     loop {
-        match handshake.next() {
+        match handshake.step() {
             Next::Send(frame) => stream.write_all(&frame)?,
             Next::Receive => match stream.read(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -399,12 +399,12 @@ mod tests {
         let listens = credentials("listens");
         let mut ends = [Handshake::new(dials, true), Handshake::new(&listens, false)];
         for end in [0, 1, 0] {
-            let Next::Send(frame) = ends[end].next() else {
+            let Next::Send(frame) = ends[end].step() else {
                 panic!("three frames are a handshake");
             };
             ends[1 - end].arrived(&frame);
         }
-        ends[1].next()
+        ends[1].step()
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl Puppet {
         }
     }
 
-    async fn is_dropped(mut self) {
+    async fn until_dropped(mut self) {
         let dropped = async { while self.hear().await.is_some() {} };
         timeout(PATIENCE, dropped).await.unwrap();
     }
@@ -306,11 +306,11 @@ async fn a_key_that_is_claimed_must_be_proven() {
     let joined = member.until("a session", has_joined).await;
     assert_eq!(joined.sessions[0].key, key(&person(1)));
     let liar = Puppet::greet(&member, 2, &key(&person(3))).await;
-    liar.is_dropped().await;
+    liar.until_dropped().await;
     counted(&member, "handshakes_total", "fault").await;
     // Nor does it end the session of the node whose key it claims.
     let liar = Puppet::greet(&member, 2, &key(&person(1))).await;
-    liar.is_dropped().await;
+    liar.until_dropped().await;
     assert_eq!(member.now().sessions.len(), 1);
     drop(honest);
     member.node.stop().await.unwrap();
@@ -338,7 +338,7 @@ async fn damaged_bytes_end_a_session_and_are_nobodys_fault() {
         let mut sealed = puppet.sealer.seal(&ping).to_vec();
         damage(&mut sealed);
         puppet.stream.write_all(&sealed).await.unwrap();
-        puppet.is_dropped().await;
+        puppet.until_dropped().await;
     }
     counted(&member, "disconnects_total", "undecipherable").await;
     let client = Client::new(member.node.metrics().unwrap());

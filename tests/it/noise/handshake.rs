@@ -25,7 +25,7 @@ fn meet(ends: [&Credentials; 2], mut change: impl FnMut(usize, &mut Vec<u8>)) ->
             if results[end].is_some() {
                 continue;
             }
-            match handshakes[end].next() {
+            match handshakes[end].step() {
                 Next::Send(mut frame) => {
                     change(frames, &mut frame);
                     frames += 1;
