@@ -336,18 +336,24 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
         "process" | "docker" | "sim" => engine_capabilities(),
         _ => BTreeSet::new(),
     };
+    // Nodes that are programs of their own: what they say and show is read.
+    let read = [
+        Capability::Streams,
+        Capability::Metric,
+        Capability::Log,
+        Capability::Quantity("reorganisation"),
+        Capability::Invariant("no_panic"),
+        Capability::Invariant("no_unexpected_restart"),
+        Capability::Invariant("supply"),
+        Capability::Invariant("no_invalid_block"),
+        Capability::Invariant("no_honest_penalty"),
+    ];
+    if matches!(backend, "process" | "docker") {
+        capabilities.extend(read);
+    }
     capabilities.extend(match backend {
         "process" => vec![
-            Capability::Streams,
             Capability::Program,
-            Capability::Metric,
-            Capability::Log,
-            Capability::Quantity("reorganisation"),
-            Capability::Invariant("no_panic"),
-            Capability::Invariant("no_unexpected_restart"),
-            Capability::Invariant("supply"),
-            Capability::Invariant("no_invalid_block"),
-            Capability::Invariant("no_honest_penalty"),
             #[cfg(unix)]
             Capability::Fault(ActionKind::Pause),
             // What the system says of a process is in its metrics on Linux alone.
@@ -361,18 +367,12 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
             Capability::Invariant("descriptors"),
         ],
         "docker" => vec![
-            Capability::Streams,
             Capability::Image,
-            Capability::Load,
             Capability::Fault(ActionKind::Pause),
-            // What is judged by logs is not here: the engine hands them out only in the end.
-            Capability::Metric,
             Capability::Quantity("memory_mib"),
             Capability::Quantity("descriptors"),
             Capability::Invariant("memory_mib"),
             Capability::Invariant("descriptors"),
-            Capability::Invariant("supply"),
-            Capability::Invariant("no_unexpected_restart"),
         ],
         // Its oracle replays every order of every node, and compares accounts and supply, and no honest node may fault another. Its
         // nodes run in this program: one that panics ends it. What they have open are their connections.
@@ -393,9 +393,6 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
     match backend {
         "sim" => capabilities.extend(sim::CONFIG_KEYS.map(Capability::Config)),
         _ => capabilities.extend(config_keys().map(Capability::Config)),
-    }
-    if backend == "docker" {
-        capabilities.extend(roles());
     }
     // They are functions of what every backend records.
     capabilities.extend(STATISTICS.map(Capability::Statistic));

@@ -34,7 +34,7 @@ const FAULTS: &str = "
     transfers = 8
     topology = 'ring'
     links = { default = { delay = '5ms' } }
-    verdict = { fresh_blocks = 5 }
+    verdict = { fresh_blocks = 5, invariants = { no_panic = true, no_honest_penalty = true } }
     faults = [
         { when = '1s', what = { partition = 2 }, for = '6s' },
         { when = '2s', what = 'kill', who = 'node-1', for = '1s' },
@@ -51,6 +51,7 @@ const FAULTS: &str = "
     checks = [
         { sometimes = 'tips differ' },
         { sometimes = 'live < 4' },
+        { sometimes = 'log(\"listening on\")' },
         { eventually = 'tips == 1', within = '60s', after = 'faults over' },
     ]
 ";

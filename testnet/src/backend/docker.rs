@@ -6,9 +6,10 @@
 
 mod command;
 mod image;
+mod logs;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::progress::Progress;
 use crate::scenario::{Act, Upgrade};
 use command::{both, docker, output, remove};
 use image::DEFAULT_IMAGE;
+use logs::Copies;
 
 /// Everything that a run makes bears this label with the run's id, so that cleaning up removes exactly its own.
 const RUN_LABEL: &str = "triskel.run";
@@ -60,6 +62,8 @@ pub struct Docker {
     nodes: Vec<Vec<Container>>,
     /// Where the control interface of each node is published: the engine would choose another port at each start.
     ports: Vec<u16>,
+    /// What the containers say, on its way to the run's directory.
+    copies: Copies,
     /// Starts under way. Cleaning up awaits them, for a container may appear after its start was given up.
     starting: JoinSet<Result<(), BackendError>>,
 }
@@ -97,6 +101,7 @@ impl Docker {
             run: None,
             nodes: Vec::new(),
             ports: Vec::new(),
+            copies: Copies::default(),
             starting: JoinSet::new(),
         })
     }
@@ -152,6 +157,11 @@ impl Docker {
             self.begin(commands, Some(Arc::clone(&permits)));
         }
         self.begun().await?;
+        for node in 0..plan.nodes.len() {
+            if !plan.nodes[node].joins_later {
+                self.copy_logs(plan, node).await;
+            }
+        }
         let access = |&port| Access::rpc(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         Ok(self.ports.iter().map(access).collect())
     }
@@ -182,7 +192,15 @@ impl Docker {
             _ => vec![start(current)],
         };
         self.begin(commands, None);
-        self.begun().await
+        self.begun().await?;
+        self.copy_logs(plan, node).await;
+        Ok(())
+    }
+
+    async fn copy_logs(&mut self, plan: &Plan, node: usize) {
+        let names = self.nodes[node].iter();
+        let names = names.map(|container| container.name.clone()).collect();
+        self.copies.begin(node, log_file(plan, node), names).await;
     }
 
     /// Ends a node. The engine kills one that does not end when it is asked to.
@@ -342,19 +360,16 @@ impl Docker {
         }
     }
 
-    pub(super) async fn save_logs(&self, plan: &Plan) {
+    /// Writes all that the containers have said so far, and no more from now on.
+    pub(super) async fn save_logs(&mut self, plan: &Plan) {
+        self.copies.end().await;
         let mut tasks = JoinSet::new();
-        for (node, containers) in self.nodes.iter().cloned().enumerate() {
-            let file = plan.node_directory(node).join("node.log");
+        for (node, containers) in self.nodes.iter().enumerate() {
+            let names: Vec<_> = containers.iter().map(|one| one.name.clone()).collect();
+            let file = log_file(plan, node);
             tasks.spawn(async move {
-                let mut text = String::new();
-                for container in &containers {
-                    if let Ok(output) = output(&["logs", &container.name]).await {
-                        text.push_str(&both(&output));
-                    }
-                }
                 // Evidence that cannot be written must not hide the verdict.
-                let _ = std::fs::write(file, text);
+                let _ = logs::copy(&file, &names, None).await;
             });
         }
         tasks.join_all().await;
@@ -362,6 +377,7 @@ impl Docker {
 
     pub(super) async fn cleanup(&mut self) {
         while self.starting.join_next().await.is_some() {}
+        self.copies.end().await;
         let Some(run) = self.run.take() else {
             return;
         };
@@ -398,6 +414,10 @@ pub(crate) async fn answering() -> Result<(String, bool), BackendError> {
         }
         _ => Err(BackendError("docker: no engine answers".to_owned())),
     }
+}
+
+fn log_file(plan: &Plan, node: usize) -> PathBuf {
+    plan.node_directory(node).join("node.log")
 }
 
 fn network(plan: &Plan) -> String {

@@ -97,6 +97,7 @@ fn longest(run: &Run) -> Option<usize> {
 
 /// Keeps what only the end can tell: metrics, the DAG, logs.
 pub async fn conclude(run: &mut Run) {
+    run.backend.save_logs(&run.plan).await;
     observe(run).await;
     run.journal.sample_now(&run.states);
     if let Some(simulation) = run.network.simulation() {
@@ -121,7 +122,6 @@ pub async fn conclude(run: &mut Run) {
     {
         run.journal.file(Files::DAG, &text);
     }
-    run.backend.save_logs(&run.plan).await;
 }
 
 /// Keeps which block applied each of these transfers, or some of them where they are many, spread evenly. Honest nodes, which
