@@ -197,6 +197,20 @@ pub struct Status {
     pub sync_remaining: u64,
     /// Bodies of blocks up to this number are dropped; 0 if all are kept.
     pub pruned: u64,
+    /// Nodes that are banned because they broke a rule in a way that they cannot deny.
+    #[serde(default)]
+    pub bans: Vec<Ban>,
+}
+
+/// A node that is banned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Its key.
+    pub key: NodeKey,
+    /// Its faults that are not forgotten.
+    pub faults: u32,
+    /// Milliseconds until the ban ends.
+    pub remaining_ms: u64,
 }
 
 /// A session.

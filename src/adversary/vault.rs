@@ -14,7 +14,9 @@ use crate::protocol::chain::ledger::{Account, Undo};
 use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::SharedTransaction;
-use crate::protocol::chain::view::{Batch, Fault, Location, Overlay, Record, Tip, View};
+use crate::protocol::chain::view::{
+    Batch, Fault, KnownAddress, Location, Overlay, Record, Tip, View,
+};
 use crate::protocol::machine::behaviour::Behaviour;
 use crate::protocol::machine::io::{Command, ConnId, Effect, Event, Input, Origin, Outbox};
 use crate::protocol::machine::serve::serve;
@@ -430,6 +432,10 @@ impl View for Nothing {
     }
 
     fn pending(&self) -> Result<Vec<SharedTransaction>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn addresses(&self) -> Result<Vec<(SocketAddr, KnownAddress)>, Fault> {
         Ok(Vec::new())
     }
 

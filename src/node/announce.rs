@@ -95,7 +95,9 @@ pub fn announce(event: &Event) {
         Event::PeerJoined { .. }
         | Event::PeerLeft { .. }
         | Event::HandshakeFailed { .. }
-        | Event::DialFailed { .. } => announce_peer(event),
+        | Event::DialFailed { .. }
+        | Event::Banned { .. }
+        | Event::AddressesRefused { .. } => announce_peer(event),
         Event::BlockAccepted { .. } | Event::BlockRejected { .. } => announce_block(event),
         Event::TipChanged { .. } => announce_tip(event),
         Event::TransactionAdmitted { id, own } => {
@@ -188,6 +190,19 @@ fn announce_peer(event: &Event) {
             info!(
                 target: "triskel::peer", endpoint = %endpoint, retry_ms,
                 "{endpoint} is unreachable, next attempt in {delay}"
+            );
+        }
+        Event::Banned { key, for_ms } => {
+            let delay = Delay(*for_ms);
+            warn!(
+                target: "triskel::peer", peer = %key, for_ms,
+                "{key:.12} broke the rules and is banned for {delay}"
+            );
+        }
+        Event::AddressesRefused { count } => {
+            debug!(
+                target: "triskel::peer", count,
+                "{count} addresses are not looked at: a peer tells of too many"
             );
         }
         _ => {}

@@ -171,8 +171,17 @@ section! {
         preshared_key_file: Option<PathBuf> = None, Kind::Text, "\"network.key\"";
         /// How many sessions the node opens by itself, with addresses that it learns.
         target_outbound: usize = 8, Kind::Integer(0, 1_000);
-        /// How many sessions that peers open are accepted.
+        /// How many of those may lead to one network group: 65,536 IPv4 addresses that begin alike.
+        max_outbound_per_group: usize = 1, Kind::Integer(1, 1_000);
+        /// How many sessions that peers open are accepted. As many connections beside, at least 64, may be in their handshake.
         max_inbound: usize = 64, Kind::Integer(0, 10_000);
+        /// How many connections are accepted from one address.
+        max_inbound_per_address: usize = 8, Kind::Integer(1, 10_000);
+        /// Whether the limits per group and per address hold in private ranges too. Containers may all share one gateway.
+        group_private: bool = false, Kind::Switch;
+        /// How long a node is banned, by its key, that has broken a rule for the first time, in milliseconds; each further time
+        /// doubles it. 0 bans nobody.
+        ban_ms: u64 = 600_000, Kind::Integer(0, 86_400_000);
         /// How often a peer is asked for a sign of life, in milliseconds.
         ping_interval_ms: u64 = 10_000, Kind::Integer(1, 86_400_000);
         /// A peer that is silent for this long is left, in milliseconds. More than ping_interval_ms.

@@ -13,6 +13,7 @@ use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Fault, Record, Tip, View};
 use crate::protocol::link::RoundTrip;
+use crate::protocol::machine::Ban;
 use crate::protocol::machine::io::{Command, Direction};
 use crate::protocol::mempool::AdmissionError;
 
@@ -85,6 +86,10 @@ pub struct Snapshot {
     pub mined: BTreeMap<Stream, u64>,
     /// Blocks still to be fetched from a peer; 0 if none.
     pub sync_remaining: u64,
+    /// Nodes that are banned.
+    pub bans: Vec<Ban>,
+    /// How many addresses are known at which nobody was met yet, and at which somebody was.
+    pub known_addresses: (usize, usize),
 }
 
 /// A session that stands.

@@ -426,6 +426,8 @@ impl Driver {
             hashrate: self.published.hashrate.clone(),
             mined: self.published.mined.clone(),
             sync_remaining: machine.sync_remaining(),
+            bans: machine.bans(self.clock.now().monotonic_ms).collect(),
+            known_addresses: machine.known_addresses(),
         };
         self.published.sender.send_replace(Arc::new(snapshot));
     }

@@ -90,6 +90,8 @@ impl Metrics {
                 all.handshakes.with_label_values(&[label]).inc();
             }
             Event::DialFailed { .. } => all.dial_failures.inc(),
+            Event::Banned { .. } => all.bans.inc(),
+            Event::AddressesRefused { count } => all.refused_addresses.inc_by(*count as f64),
             Event::RoundTrip { round_trip_us, .. } => {
                 all.round_trip.observe(*round_trip_us as f64 / 1e6);
             }
@@ -146,6 +148,12 @@ impl Metrics {
                 .filter(|session| session.direction == direction)
                 .count();
             all.peers.with_label_values(&[label]).set(count as f64);
+        }
+        all.banned_peers.set(snapshot.bans.len() as f64);
+        let (new, tried) = snapshot.known_addresses;
+        for (label, count) in [("new", new), ("tried", tried)] {
+            let addresses = all.known_addresses.with_label_values(&[label]);
+            addresses.set(count as f64);
         }
         let tip = &snapshot.tip;
         all.tip_number.set(tip.number as f64);

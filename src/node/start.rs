@@ -191,7 +191,12 @@ impl Parts<'_> {
             seeds: seeds.clone(),
             mining: mining.enabled,
             target_outbound: peer.target_outbound,
+            max_outbound_per_group: peer.max_outbound_per_group,
             max_inbound: peer.max_inbound,
+            max_inbound_per_address: peer.max_inbound_per_address,
+            group_private: peer.group_private,
+            // A key that is only claimed is not barred: anybody could have an honest node barred.
+            ban_ms: 0,
             mempool: self.config.mempool_limits(),
             handshake_timeout_ms: peer.handshake_timeout_ms,
             ping_interval_ms: peer.ping_interval_ms,
@@ -224,6 +229,8 @@ impl Parts<'_> {
             hashrate: hashrate.clone(),
             mined: BTreeMap::new(),
             sync_remaining: 0,
+            bans: Vec::new(),
+            known_addresses: machine.machine().known_addresses(),
         };
         let mined = hashrate.keys().map(|stream| (*stream, 0)).collect();
         Published {

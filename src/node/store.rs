@@ -11,6 +11,7 @@ mod row;
 mod write;
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::ops::Bound::{Excluded, Included};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -30,7 +31,8 @@ use crate::protocol::chain::ledger::{Account, Undo};
 use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
-use crate::protocol::chain::view::{Fault, Location, Record, Tip, View};
+use crate::protocol::chain::view::{Fault, KnownAddress, Location, Record, Tip, View};
+use crate::protocol::wire::message::PeerAddress;
 
 /// How long writes are gathered before they are made durable together, if nobody waits for them. Each flush wakes all of sled's
 /// threads, which would compete with passing the block on: by now that is done.
@@ -396,6 +398,15 @@ impl View for Store {
         let decode = |bytes: sled::IVec| {
             let transaction = Transaction::decode_checked_before(&bytes).map(Arc::new);
             transaction.map_err(|error| Fault(format!("a stored submission is damaged: {error}")))
+        };
+        rows.into_iter().map(decode).collect()
+    }
+
+    fn addresses(&self) -> Result<Vec<(SocketAddr, KnownAddress)>, Fault> {
+        let rows = self.read(|db| db.scan_prefix(b"d").collect::<Result<Vec<_>, _>>())?;
+        let decode = |(key, value): (sled::IVec, sled::IVec)| {
+            let address: PeerAddress = row::decode("address", &key[1..])?;
+            Ok((address.into(), row::decode("address", &value)?))
         };
         rows.into_iter().map(decode).collect()
     }

@@ -16,13 +16,16 @@
 mod addresses;
 pub mod behaviour;
 mod discovery;
+mod groups;
 mod holders;
 pub mod io;
 mod mining;
 mod orphans;
+mod penalties;
 mod relay;
 pub mod serve;
 mod sessions;
+mod slots;
 mod sync;
 mod timers;
 
@@ -31,6 +34,7 @@ use std::sync::Arc;
 
 use holders::Holders;
 use io::{Command, ConnId, Direction, Effect, Event, Input, Outbox, Reason, Request};
+pub use penalties::Ban;
 pub use sessions::Session;
 use timers::{Timer, Timers};
 
@@ -68,8 +72,16 @@ pub struct MachineConfig {
     pub mining: bool,
     /// Connections that this node opens by itself, the kept ones counted in.
     pub target_outbound: usize,
+    /// How many of those lead to one network group.
+    pub max_outbound_per_group: usize,
     /// Connections that this node lets others open.
     pub max_inbound: usize,
+    /// How many of those may come from one address.
+    pub max_inbound_per_address: usize,
+    /// Whether private ranges have groups, and addresses a limit, as public ones have.
+    pub group_private: bool,
+    /// How long a node is banned that has broken a rule for the first time; 0 bans nobody. Only where keys are proven.
+    pub ban_ms: u64,
     /// Limits of the mempool.
     pub mempool: MempoolLimits,
     /// The time in which a handshake must end.
@@ -101,7 +113,11 @@ impl Default for MachineConfig {
             seeds: Vec::new(),
             mining: true,
             target_outbound: 8,
+            max_outbound_per_group: 1,
             max_inbound: 64,
+            max_inbound_per_address: 8,
+            group_private: false,
+            ban_ms: 600_000,
             mempool: MempoolLimits {
                 transactions: MAX_MEMPOOL_TRANSACTIONS,
                 bytes: MAX_MEMPOOL_BYTES,
@@ -142,6 +158,7 @@ pub struct Machine {
     transaction_holders: Holders<TransactionId>,
     connections: sessions::Connections,
     addresses: addresses::AddressBook,
+    penalties: penalties::Penalties,
     /// Learned endpoints that are being dialled.
     dialling: usize,
     sync: sync::Sync,
@@ -166,8 +183,10 @@ impl Machine {
     ) -> Result<Self, Fault> {
         let mut turn = Turn::new(now, disk);
         let mut rng = Rng::new(seed);
+        let nonce = rng.next_u64();
+        let addresses = addresses::AddressBook::new(&mut rng.fork(), config.group_private);
         let mut machine = Self {
-            nonce: rng.next_u64(),
+            nonce,
             rng,
             timers: Timers::default(),
             chain: Chain::restore(Arc::clone(&network), config.prune, &mut turn.overlay)?,
@@ -180,7 +199,8 @@ impl Machine {
             block_holders: Holders::new(MAX_HELD_BLOCKS),
             transaction_holders: Holders::new(MAX_HELD_TRANSACTIONS),
             connections: sessions::Connections::default(),
-            addresses: addresses::AddressBook::default(),
+            addresses,
+            penalties: penalties::Penalties::new(config.ban_ms),
             dialling: 0,
             sync: sync::Sync::default(),
             mining: config.mining,
@@ -189,6 +209,7 @@ impl Machine {
             config,
         };
         machine.restore_pending(&mut turn)?;
+        machine.addresses.restore(disk.addresses()?);
         for endpoint in machine.config.peers.clone() {
             machine.keep(&mut turn, endpoint);
         }
@@ -197,6 +218,7 @@ impl Machine {
         }
         if machine.config.target_outbound > 0 {
             machine.timers.set(Timer::Discover, now.monotonic_ms);
+            machine.feeler_later(now.monotonic_ms);
         }
         machine.refresh_templates(&turn, 0);
         machine.run_timers(&mut turn)?;
@@ -226,6 +248,7 @@ impl Machine {
             Input::Wake => self.run_timers(&mut turn)?,
             other => self.take_in(&mut turn, other)?,
         }
+        self.note_addresses(now.monotonic_ms);
         turn.finish(out);
         Ok(())
     }
@@ -256,6 +279,16 @@ impl Machine {
             })
     }
 
+    /// The nodes that are banned, and for how long from a moment on the monotonic clock.
+    pub fn bans(&self, now_ms: u64) -> impl Iterator<Item = Ban> {
+        self.penalties.bans(now_ms)
+    }
+
+    /// How many addresses are known at which nobody was met yet, and at which somebody was.
+    pub fn known_addresses(&self) -> (usize, usize) {
+        self.addresses.count()
+    }
+
     fn take_in(&mut self, turn: &mut Turn<'_>, input: Input) -> Result<(), Fault> {
         match input {
             Input::Connected {
@@ -271,12 +304,16 @@ impl Machine {
                 self.refused(turn, endpoint);
             }
             Input::Disconnected { conn } => self.remove(turn, conn, None),
-            Input::Message { conn, message } => self.receive(turn, conn, message)?,
+            Input::Message { conn, message } => {
+                let before = turn.out.len();
+                self.receive(turn, conn, message)?;
+                self.credit(turn, conn, before);
+            }
             Input::Malformed { conn, error } => {
                 self.disconnect(turn, conn, error.into());
             }
             Input::Slow { conn } => self.disconnect(turn, conn, Reason::Slow),
-            Input::Resolved { addresses, .. } => self.learn(turn, addresses),
+            Input::Resolved { seed, addresses } => self.resolved(turn, &seed, addresses),
             Input::Solved { block } => {
                 self.take_block(turn, &block, io::Origin::Mined)?;
             }
@@ -325,7 +362,7 @@ impl Machine {
                 Ok(())
             }
             Received::Peers(addresses) => {
-                self.learn(turn, addresses);
+                self.told(turn, conn, &addresses);
                 Ok(())
             }
             Received::NewBlock(block) => self.new_block(turn, conn, block),
@@ -391,6 +428,8 @@ impl Machine {
                 Timer::Dial(endpoint) => self.dial_due(turn, endpoint),
                 Timer::Seeds => self.seeds_due(turn),
                 Timer::Discover => self.discover_due(turn),
+                Timer::Feeler => self.feeler_due(turn),
+                Timer::Addresses => self.addresses_due(turn),
                 Timer::Sync => self.sync_due(turn)?,
                 Timer::Template => self.template_due(turn)?,
             }

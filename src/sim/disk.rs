@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::protocol::chain::id::{AccountId, BlockId, TransactionId};
 use crate::protocol::chain::ledger::{Account, Undo};
 use crate::protocol::chain::ordering::{Colour, Ordered};
 use crate::protocol::chain::transaction::SharedTransaction;
-use crate::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
+use crate::protocol::chain::view::{Batch, Fault, KnownAddress, Location, Record, Tip, View};
 use crate::protocol::table::Table;
 
 /// What a batch changed: values as they were before it. `None` was not there.
@@ -24,6 +25,7 @@ struct Inverse {
     undo: Vec<(BlockId, Option<Undo>)>,
     transactions: Vec<(TransactionId, Option<Location>)>,
     pending: Vec<(TransactionId, Option<SharedTransaction>)>,
+    addresses: Vec<(SocketAddr, Option<KnownAddress>)>,
     pruned: Vec<(BlockId, Option<Arc<Block>>, Option<Undo>)>,
     tip: Option<Option<Tip>>,
 }
@@ -36,6 +38,7 @@ pub struct Disk {
     accounts: BTreeMap<AccountId, Account>,
     transactions: Table<TransactionId, Location>,
     pending: BTreeMap<TransactionId, SharedTransaction>,
+    addresses: BTreeMap<SocketAddr, KnownAddress>,
     tip: Option<Tip>,
     written: u64,
     volatile: VecDeque<(u64, Inverse)>,
@@ -147,6 +150,7 @@ impl Disk {
                 })
                 .collect(),
             pending: set(&mut self.pending, batch.pending),
+            addresses: set(&mut self.addresses, batch.addresses),
             tip: batch.tip.map(|tip| self.tip.replace(tip)),
         };
         self.written += 1;
@@ -191,6 +195,7 @@ impl Disk {
             set(&mut undo(blocks), inverse.undo);
             set(&mut self.transactions, inverse.transactions);
             set(&mut self.pending, inverse.pending);
+            set(&mut self.addresses, inverse.addresses);
             if let Some(tip) = inverse.tip {
                 self.tip = tip;
             }
@@ -239,6 +244,13 @@ impl View for Disk {
 
     fn pending(&self) -> Result<Vec<SharedTransaction>, Fault> {
         Ok(self.pending.values().cloned().collect())
+    }
+
+    fn addresses(&self) -> Result<Vec<(SocketAddr, KnownAddress)>, Fault> {
+        let rows = self.addresses.iter();
+        Ok(rows
+            .map(|(address, known)| (*address, known.clone()))
+            .collect())
     }
 
     fn tip(&self) -> Result<Option<Tip>, Fault> {

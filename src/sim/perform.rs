@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::check::Violation;
 use super::link::Frame;
-use super::world::{Event, Held, World, endpoint, node_at};
+use super::setup::PORT;
+use super::world::{Event, Held, World};
 use crate::protocol::chain::view::{Batch, Fault};
 use crate::protocol::link::Conditions;
 use crate::protocol::machine::behaviour::honest;
@@ -94,7 +95,7 @@ impl World {
                 let all = (0..self.nodes()).filter(|_| resolves);
                 let reachable = all.filter(|other| self.reaches(node, *other));
                 let addresses = reachable
-                    .filter_map(|other| endpoint(other).address())
+                    .map(|other| self.config.address(other, PORT))
                     .collect();
                 let seed = *seed;
                 self.feed_alive(node, life, Input::Resolved { seed, addresses })
@@ -302,7 +303,7 @@ impl World {
             }
             Effect::Serve { to, request } => self.serve(node, to, &request)?,
             Effect::Dial(endpoint) => {
-                let at_us = self.now_us + self.latency(node, node_at(&endpoint));
+                let at_us = self.now_us + self.latency(node, self.config.node_at(&endpoint));
                 let endpoint = Box::new(endpoint);
                 self.queue.schedule(
                     at_us,
@@ -354,6 +355,9 @@ impl World {
         {
             let stream = block.header().stream;
             *self.members[node].mined.entry(stream).or_default() += 1;
+        }
+        if let Happening::Banned { .. } = event {
+            self.members[node].bans += 1;
         }
         if let Happening::BlockRejected { label, .. } = event {
             *self.members[node].refused.entry(label).or_default() += 1;

@@ -1,13 +1,18 @@
 //! What a world is at its start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::adversary::Role;
 use crate::protocol::chain::params::Network;
+use crate::protocol::endpoint::Endpoint;
 use crate::protocol::link::Conditions;
 use crate::protocol::machine::MachineConfig;
 use crate::protocol::rng::Rng;
+
+/// The port of every simulated node.
+pub(super) const PORT: u16 = 9_000;
 
 /// A world at its start.
 #[derive(Clone, Debug)]
@@ -36,6 +41,10 @@ pub struct WorldConfig {
     pub roles: BTreeMap<usize, Role>,
     /// Nodes that drop bodies that no reorganisation reaches.
     pub pruning: BTreeSet<usize>,
+    /// Addresses of nodes, where they are not those of the world's own range, 10.0.0.0/8.
+    pub addresses: BTreeMap<usize, IpAddr>,
+    /// Where all connections seem to come from; from the node that opens it, if nothing stands here.
+    pub gateway: Option<IpAddr>,
     /// Connections that a node opens by itself to nodes that it hears of.
     pub target_outbound: usize,
     /// The time between two signs of life that are asked for, in milliseconds.
@@ -66,8 +75,37 @@ impl WorldConfig {
             machines: BTreeMap::new(),
             roles: BTreeMap::new(),
             pruning: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            gateway: None,
             target_outbound: 0,
             ping_interval_ms: 10_000,
+        }
+    }
+
+    /// Where a node is dialled.
+    pub(super) fn endpoint(&self, node: usize) -> Endpoint {
+        self.address(node, PORT).into()
+    }
+
+    pub(super) fn address(&self, node: usize, port: u16) -> SocketAddr {
+        let [_, high, middle, low] = (node as u32).to_be_bytes();
+        let own = IpAddr::V4(Ipv4Addr::new(10, high, middle, low));
+        SocketAddr::new(self.addresses.get(&node).copied().unwrap_or(own), port)
+    }
+
+    /// The node behind an endpoint.
+    pub(super) fn node_at(&self, endpoint: &Endpoint) -> Option<usize> {
+        let ip = endpoint.address()?.ip();
+        let mut named = self.addresses.iter();
+        match ip {
+            _ if endpoint.port != PORT => None,
+            IpAddr::V4(own) if own.octets()[0] == 10 => {
+                let [_, high, middle, low] = own.octets();
+                Some(u32::from_be_bytes([0, high, middle, low]) as usize)
+            }
+            _ => named
+                .find(|(_, other)| **other == ip)
+                .map(|(node, _)| *node),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Bytes between nodes: connections, frames, cuts.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::check::Violation;
 use super::link::{Frame, FrameKey, Link};
-use super::world::{Event, World, address, node_at};
+use super::world::{Event, World};
 use crate::protocol::chain::block::Block;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::io::{ConnId, Input};
@@ -146,14 +147,14 @@ impl World {
         if self.members[from].life != life {
             return Ok(());
         }
-        let back_us = self.now_us + self.latency(from, node_at(&to));
+        let back_us = self.now_us + self.latency(from, self.config.node_at(&to));
         let listening = |node: &usize| {
             self.members
                 .get(*node)
                 .is_some_and(|member| member.machine.is_some())
                 && self.reaches(from, *node)
         };
-        let Some(node) = node_at(&to).filter(listening) else {
+        let Some(node) = self.config.node_at(&to).filter(listening) else {
             self.queue.schedule(
                 back_us,
                 Event::Refused {
@@ -183,7 +184,10 @@ impl World {
                 endpoint: Box::new(to),
             },
         );
-        let remote = address(from, EPHEMERAL + (id % 20_000) as u16);
+        let port = EPHEMERAL + (id % 20_000) as u16;
+        let own = self.config.address(from, port);
+        let gateway = self.config.gateway.map(|ip| SocketAddr::new(ip, port));
+        let remote = gateway.unwrap_or(own);
         self.feed(
             node,
             Input::Connected {

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::{BlockId, NodeKey};
 use crate::protocol::link::RoundTrip;
-use crate::protocol::machine::io::{Event, Origin};
+use crate::protocol::machine::io::{Direction, Event, Origin};
 
 /// A node has taken a block in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,18 @@ impl World {
             })
         });
         seen.collect()
+    }
+
+    /// The nodes to which a node has opened the session itself.
+    pub fn outbound(&self, node: usize) -> Vec<usize> {
+        let member = &self.members[node];
+        let machine = member.machine.iter();
+        let sessions = machine.flat_map(|behaviour| behaviour.machine().sessions());
+        let opened = sessions.filter(|(_, direction, ..)| *direction == Direction::Outbound);
+        let link = |conn| self.links.get(member.conns.get(&conn)?);
+        opened
+            .filter_map(|(conn, ..)| link(conn).map(|link| link.nodes[1]))
+            .collect()
     }
 
     /// Frames that arrived, and their bytes.

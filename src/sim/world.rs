@@ -2,7 +2,6 @@
 
 use std::array::from_fn;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::check::{Checked, Oracle, Violation};
@@ -12,7 +11,7 @@ use super::map::{self, REGIONS};
 use super::mining::{Attempt, Luck};
 use super::queue::{Moment, Queue};
 use super::role::Withholder;
-use super::setup::WorldConfig;
+use super::setup::{PORT, WorldConfig};
 use super::trace::Trace;
 use super::watch::Watch;
 use crate::protocol::chain::block::{Block, Stream};
@@ -32,9 +31,6 @@ use crate::protocol::rng::Rng;
 use crate::protocol::table::Table;
 use crate::protocol::time::Time;
 
-/// The port of every simulated node.
-const PORT: u16 = 9_000;
-
 /// The wall clock at the start: 2026-01-01 UTC, in milliseconds.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
@@ -51,6 +47,10 @@ pub struct NodeStatus {
     pub refused: BTreeMap<&'static str, u64>,
     /// Connections that it has ended because the peer broke the rules.
     pub faults: u64,
+    /// Nodes that it has banned since the world began.
+    pub bans: u64,
+    /// How many addresses it knows at which it has met nobody yet, and at which it has.
+    pub known_addresses: (usize, usize),
     /// Waiting transactions.
     pub mempool: usize,
     /// Whether it mines.
@@ -87,6 +87,7 @@ pub(super) struct Member {
     pub(super) mined: BTreeMap<Stream, u64>,
     pub(super) refused: BTreeMap<&'static str, u64>,
     pub(super) faults: u64,
+    pub(super) bans: u64,
     pub(super) checked: Checked,
     /// The parents of the next block and the work behind them, when the node was last compared.
     pub(super) seen: Option<(Vec<BlockId>, Work)>,
@@ -234,7 +235,7 @@ impl World {
             miner: keys.public(),
             port: PORT,
             agent: "sim".to_owned(),
-            peers: dialled.map(|(_, to)| endpoint(*to)).collect(),
+            peers: dialled.map(|(_, to)| self.config.endpoint(*to)).collect(),
             prune: set.prune || self.config.pruning.contains(&node),
             ..set
         };
@@ -260,6 +261,7 @@ impl World {
             mined: BTreeMap::new(),
             refused: BTreeMap::new(),
             faults: 0,
+            bans: 0,
             checked: Checked::default(),
             seen: None,
             durable: None,
@@ -341,6 +343,8 @@ impl World {
             mined: member.mined.clone(),
             refused: member.refused.clone(),
             faults: member.faults,
+            bans: member.bans,
+            known_addresses: machine.known_addresses(),
             mempool: machine.mempool().len(),
             mining: behaviour.is_mining(),
             miner: member.config.miner,
@@ -408,26 +412,5 @@ impl World {
             node,
             what: what.into(),
         }
-    }
-}
-
-/// Where a node is dialled.
-pub(super) fn endpoint(node: usize) -> Endpoint {
-    address(node, PORT).into()
-}
-
-pub(super) fn address(node: usize, port: u16) -> SocketAddr {
-    let [_, high, middle, low] = (node as u32).to_be_bytes();
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, high, middle, low)), port)
-}
-
-/// The node behind an endpoint.
-pub(super) fn node_at(endpoint: &Endpoint) -> Option<usize> {
-    match endpoint.address()?.ip() {
-        IpAddr::V4(ip) if ip.octets()[0] == 10 => {
-            let [_, high, middle, low] = ip.octets();
-            Some(u32::from_be_bytes([0, high, middle, low]) as usize)
-        }
-        _ => None,
     }
 }

@@ -177,6 +177,7 @@ impl Node {
             mined: BTreeMap::from([("A".to_owned(), state.blocks)]),
             sync_remaining: 0,
             pruned: 0,
+            bans: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ use triskel::adversary::Role;
 use triskel::protocol::chain::id::AccountId;
 use triskel::protocol::chain::ordering::Colour;
 use triskel::protocol::chain::params::{Network, Params};
+use triskel::protocol::machine::MachineConfig;
 use triskel::sim::world::NodeStatus;
 use triskel::sim::{World, WorldConfig, simulated};
 
@@ -32,6 +33,19 @@ fn world(mut params: Params, role: Role, rogue_hashrate: u64, seed: u64) -> Worl
         .edges
         .extend([(0, HONEST - 1), (ROGUE, 0), (ROGUE, 2), (3, ROGUE)]);
     config.roles.insert(ROGUE, role);
+    // A node that is banned shows its neighbours one fault each: here they are to see all of them.
+    let machine = config.machine();
+    config.machines = (0..=HONEST)
+        .map(|node| {
+            (
+                node,
+                MachineConfig {
+                    ban_ms: 0,
+                    ..machine.clone()
+                },
+            )
+        })
+        .collect();
     let mut world = World::new(config).unwrap();
     world.set_hashrate(ROGUE, rogue_hashrate);
     world

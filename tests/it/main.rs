@@ -32,6 +32,7 @@ mod noise;
 mod pace;
 mod params;
 mod partitions;
+mod peers;
 mod refusals;
 mod rpc;
 mod sim;

@@ -1,6 +1,7 @@
 //! What the tests of the chain stand on: a store in memory, and a naive model of the ledger beside it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use triskel::protocol::chain::block::{Block, Stream};
@@ -14,7 +15,7 @@ use triskel::protocol::chain::params::{Algorithm, Allocation, Network, Params};
 use triskel::protocol::chain::rules;
 use triskel::protocol::chain::template::{Search, Template};
 use triskel::protocol::chain::transaction::{SharedTransaction, Transfer};
-use triskel::protocol::chain::view::{Batch, Fault, Location, Record, Tip, View};
+use triskel::protocol::chain::view::{Batch, Fault, KnownAddress, Location, Record, Tip, View};
 
 /// Everything that batches have written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +28,7 @@ pub(crate) struct Memory {
     pub(crate) undo: BTreeMap<BlockId, Undo>,
     pub(crate) transactions: BTreeMap<TransactionId, Location>,
     pub(crate) pending: BTreeMap<TransactionId, SharedTransaction>,
+    pub(crate) addresses: BTreeMap<SocketAddr, KnownAddress>,
     pub(crate) tip: Option<Tip>,
 }
 
@@ -55,6 +57,7 @@ impl Memory {
         write(&mut self.undo, batch.undo);
         write(&mut self.transactions, batch.transactions);
         write(&mut self.pending, batch.pending);
+        write(&mut self.addresses, batch.addresses);
         self.tip = batch.tip.or_else(|| self.tip.take());
     }
 }
@@ -95,6 +98,12 @@ impl View for Memory {
     }
     fn pending(&self) -> Result<Vec<SharedTransaction>, Fault> {
         Ok(self.pending.values().cloned().collect())
+    }
+    fn addresses(&self) -> Result<Vec<(SocketAddr, KnownAddress)>, Fault> {
+        let rows = self.addresses.iter();
+        Ok(rows
+            .map(|(address, known)| (*address, known.clone()))
+            .collect())
     }
     fn tip(&self) -> Result<Option<Tip>, Fault> {
         Ok(self.tip.clone())

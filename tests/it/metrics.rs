@@ -58,7 +58,14 @@ const UNITS: [&str; 11] = [
 ];
 
 /// Gauges whose name is what they count, or that are 0 or 1.
-const BARE: [&str; 4] = ["peers", "mining", "dag_tips", "transactions_applied"];
+const BARE: [&str; 6] = [
+    "peers",
+    "banned_peers",
+    "known_addresses",
+    "mining",
+    "dag_tips",
+    "transactions_applied",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_named_and_explained() {

@@ -40,6 +40,10 @@ pub(super) struct Catalogue {
     pub(super) handshake_seconds: Histogram,
     pub(super) disconnects: CounterVec,
     pub(super) dial_failures: Counter,
+    pub(super) bans: Counter,
+    pub(super) banned_peers: Gauge,
+    pub(super) known_addresses: GaugeVec,
+    pub(super) refused_addresses: Counter,
     pub(super) round_trip: Histogram,
     pub(super) sent: Vec<Traffic>,
     pub(super) received: Vec<Traffic>,
@@ -109,6 +113,20 @@ impl Catalogue {
             dial_failures: make.counter(
                 "dial_failures_total",
                 "Dials of configured peers that failed.",
+            ),
+            bans: make.counter(
+                "bans_total",
+                "Nodes banned, by their keys, for breaking a rule in a way that they cannot deny.",
+            ),
+            banned_peers: make.gauge("banned_peers", "Nodes that are banned now."),
+            known_addresses: make.gauges(
+                "known_addresses",
+                "Addresses in the address book: new, or tried because a node was met there.",
+                "table",
+            ),
+            refused_addresses: make.counter(
+                "addresses_refused_total",
+                "Addresses not looked at because a peer told of more than it may.",
             ),
             round_trip: make.histogram(
                 "peer_round_trip_seconds",

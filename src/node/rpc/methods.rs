@@ -13,6 +13,7 @@ use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::ordering::Ordered;
 use crate::protocol::chain::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction};
 use crate::protocol::chain::view::{Fault, Location, Record, View};
+use crate::protocol::machine::Ban;
 use crate::protocol::machine::io::{Command, Direction};
 use crate::rpc::dag::{self, MAX_DAG_BLOCKS};
 use crate::rpc::{self, Method, code};
@@ -143,6 +144,19 @@ async fn ask<T>(control: &Control, order: impl FnOnce(oneshot::Sender<T>) -> Ord
     answer.await.map_err(|_| stopping())
 }
 
+fn ban(ban: &Ban) -> rpc::Ban {
+    let Ban {
+        key,
+        faults,
+        remaining_ms,
+    } = *ban;
+    rpc::Ban {
+        key,
+        faults,
+        remaining_ms,
+    }
+}
+
 async fn status(control: &Control) -> Answer<rpc::Status> {
     let snapshot = Arc::clone(&control.snapshot.borrow());
     let balance = read(control, |view| view.account(&control.miner))
@@ -173,6 +187,7 @@ async fn status(control: &Control) -> Answer<rpc::Status> {
         transactions: snapshot.tip.transactions,
         peers_inbound: count(Direction::Inbound),
         peers_outbound: count(Direction::Outbound),
+        bans: snapshot.bans.iter().map(ban).collect(),
         mempool_transactions: snapshot.mempool_transactions as u64,
         mempool_bytes: snapshot.mempool_bytes as u64,
         mining: snapshot.mining,

@@ -11,6 +11,9 @@
 //! | `a` and an account | what it holds |
 //! | `t` and a transaction's id | where it was applied |
 //! | `p` and a transaction's id | a submission that waits |
+//! | `d` and an address | what is known of it: a node may be dialled there |
+
+use std::net::SocketAddr;
 
 use bincode::{Decode, Encode};
 
@@ -19,6 +22,7 @@ use crate::protocol::chain::digest::{ACCUMULATOR_BYTES, Accumulator};
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::{Fault, Merged, Progress, Record, Tip};
 use crate::protocol::chain::work::Work;
+use crate::protocol::wire::message::PeerAddress;
 
 /// The format that this program reads and writes.
 pub(super) const FORMAT: u32 = 2;
@@ -51,6 +55,11 @@ pub(super) fn chunk(kind: u8, number: u64, index: usize) -> [u8; 13] {
     key[..9].copy_from_slice(&numbered(kind, number));
     key[9..].copy_from_slice(&(index as u32).to_be_bytes());
     key
+}
+
+/// The key of an address.
+pub(super) fn dialled(address: SocketAddr) -> Vec<u8> {
+    [&b"d"[..], &encode(&PeerAddress::from(address))].concat()
 }
 
 /// A block's place, and the number of its body.

@@ -56,6 +56,13 @@ impl Store {
                 .map(|transaction| transaction.to_bytes().to_vec());
             put(&mut rows, &named(b'p', &id.0), bytes);
         }
+        for (address, known) in &batch.addresses {
+            put(
+                &mut rows,
+                &row::dialled(*address),
+                known.as_ref().map(row::encode),
+            );
+        }
         if let Some(tip) = &batch.tip {
             put(&mut rows, TIP_KEY, Some(row::encode(&TipRow::new(tip))));
         }

@@ -4,6 +4,7 @@
 //! what would be if its batch were written, so that a decision over several blocks reads its own changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use bincode::{Decode, Encode};
 
 use super::block::{Block, Heading, Stream};
 use super::digest::Accumulator;
-use super::id::{AccountId, BlockId, TransactionId};
+use super::id::{AccountId, BlockId, NodeKey, TransactionId};
 use super::ledger::{Account, Undo};
 use super::ordering::Ordered;
 use super::transaction::SharedTransaction;
@@ -132,6 +133,19 @@ pub struct Location {
     pub index: u32,
 }
 
+/// What is stored of an address at which a node may be.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KnownAddress {
+    /// The network group of whoever told of it.
+    pub source: Vec<u8>,
+    /// The node last met there.
+    pub key: Option<NodeKey>,
+    /// When that was, in milliseconds since 1970-01-01 UTC; 0 if nobody was ever met there.
+    pub met_ms: u64,
+    /// Whether it is dialled first after a restart.
+    pub anchor: bool,
+}
+
 /// Read-only access to what is stored.
 pub trait View {
     /// A block's place, for every block that was ever accepted, genesis included.
@@ -156,6 +170,8 @@ pub trait View {
     fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault>;
     /// Transactions that users of this node submitted and that are not applied yet.
     fn pending(&self) -> Result<Vec<SharedTransaction>, Fault>;
+    /// Addresses at which nodes may be.
+    fn addresses(&self) -> Result<Vec<(SocketAddr, KnownAddress)>, Fault>;
     /// The tip; `None` in an empty store.
     fn tip(&self) -> Result<Option<Tip>, Fault>;
 }
@@ -181,6 +197,8 @@ pub struct Batch {
     pub pruned: BTreeSet<BlockId>,
     /// Own submissions not applied yet.
     pub pending: BTreeMap<TransactionId, Option<SharedTransaction>>,
+    /// Addresses at which nodes may be.
+    pub addresses: BTreeMap<SocketAddr, Option<KnownAddress>>,
     /// The new tip.
     pub tip: Option<Tip>,
 }
@@ -197,6 +215,7 @@ impl Batch {
             && self.transactions.is_empty()
             && self.pruned.is_empty()
             && self.pending.is_empty()
+            && self.addresses.is_empty()
             && self.tip.is_none()
     }
 
@@ -211,6 +230,7 @@ impl Batch {
         add(&mut self.transactions, later.transactions);
         self.pruned.extend(later.pruned);
         add(&mut self.pending, later.pending);
+        add(&mut self.addresses, later.addresses);
         self.tip = later.tip.or_else(|| self.tip.take());
     }
 }
@@ -311,6 +331,17 @@ impl View for Overlay<'_> {
         pending.retain(|transaction| !self.batch.pending.contains_key(&transaction.id()));
         pending.extend(self.batch.pending.values().flatten().cloned());
         Ok(pending)
+    }
+
+    fn addresses(&self) -> Result<Vec<(SocketAddr, KnownAddress)>, Fault> {
+        let mut addresses: BTreeMap<_, _> = self.base.addresses()?.into_iter().collect();
+        for (address, known) in &self.batch.addresses {
+            match known {
+                Some(known) => addresses.insert(*address, known.clone()),
+                None => addresses.remove(address),
+            };
+        }
+        Ok(addresses.into_iter().collect())
     }
 
     fn tip(&self) -> Result<Option<Tip>, Fault> {

@@ -128,9 +128,21 @@ pub enum Reason {
     /// Another connection to the same node is kept.
     #[error("a second connection to the same node")]
     Duplicate,
-    /// All places for inbound sessions are taken.
+    /// All places for inbound sessions are taken by peers that are worth more than a stranger.
     #[error("no place for another inbound session")]
     Full,
+    /// Too many inbound connections come from one address.
+    #[error("too many connections from one address")]
+    Crowded,
+    /// Another inbound connection got the place.
+    #[error("the place was given to another peer")]
+    Displaced,
+    /// The connection was opened to see whether a node is there. One is.
+    #[error("the address was only tested")]
+    Tested,
+    /// The peer has broken the rules lately.
+    #[error("the peer is banned for another {0} ms")]
+    Banned(u64),
     /// The peer is of another network.
     #[error("the peer is of network {0:.12}")]
     OtherNetwork(BlockId),
@@ -158,6 +170,10 @@ impl Reason {
             Self::Itself => "itself",
             Self::Duplicate => "duplicate",
             Self::Full => "full",
+            Self::Crowded => "crowded",
+            Self::Displaced => "displaced",
+            Self::Tested => "tested",
+            Self::Banned(_) => "banned",
             Self::OtherNetwork(_) => "other_network",
             Self::OtherVersion(_) => "other_version",
             Self::OtherTransport(other) => other.label(),
@@ -317,6 +333,18 @@ pub enum Event {
         endpoint: Endpoint,
         /// When it is dialled again, in milliseconds from now.
         retry_ms: u64,
+    },
+    /// A node is banned: it has broken a rule in a way that it cannot deny.
+    Banned {
+        /// The node.
+        key: NodeKey,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// A peer told of more addresses than it may: these were not looked at.
+    AddressesRefused {
+        /// How many.
+        count: usize,
     },
     /// A block was taken in.
     BlockAccepted {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use super::discovery::Allowance;
+use super::groups::Group;
 use super::io::{ConnId, Direction, Effect, Event, Reason};
 use super::orphans::Asked;
 use super::timers::Timer;
@@ -43,6 +45,11 @@ pub struct Session {
     pub(super) wanted: BTreeSet<BlockId>,
     /// Requests for blocks that the peer has not answered, in the order of its answers.
     pub(super) asked: VecDeque<Asked>,
+    /// When the peer last brought a block that was new, and a transaction, on the monotonic clock, in milliseconds.
+    pub(super) block_ms: Option<u64>,
+    pub(super) transaction_ms: Option<u64>,
+    /// Addresses that the peer may tell of.
+    pub(super) allowance: Allowance,
     pub(super) heard_ms: u64,
     /// The ping that has no answer yet: its nonce, and when it was sent, in microseconds.
     pub(super) ping: Option<(u64, u64)>,
@@ -108,8 +115,6 @@ impl Machine {
         } else {
             Direction::Inbound
         };
-        let full = direction == Direction::Inbound
-            && self.connections.count(Direction::Inbound) >= self.config.max_inbound;
         let since_ms = turn.now.monotonic_ms;
         let connection = Connection {
             direction,
@@ -119,8 +124,7 @@ impl Machine {
             session: None,
         };
         self.connections.0.insert(conn, connection);
-        if full {
-            self.disconnect(turn, conn, Reason::Full);
+        if direction == Direction::Inbound && !self.let_in(turn, conn, remote) {
             return;
         }
         let hello = Hello {
@@ -170,19 +174,29 @@ impl Machine {
             self.disconnect(turn, conn, Reason::Fault("a second hello".to_owned()));
             return Ok(());
         }
-        if let Some(reason) = self.refusal(&hello) {
+        let now = turn.now;
+        if let Some(reason) = self.refusal(&hello, now.monotonic_ms) {
             self.disconnect(turn, conn, reason);
             return Ok(());
         }
-        let remote = connection.remote;
-        if let Some(endpoint) = &connection.dialled {
-            self.addresses.succeeded(endpoint, hello.key);
+        let (remote, direction) = (connection.remote, connection.direction);
+        if let Some(endpoint) = connection.dialled.clone() {
+            self.addresses.met(&endpoint, hello.key, now.wall_ms);
+            if self.addresses.is_test(&endpoint) && !self.keeps_tested() {
+                self.disconnect(turn, conn, Reason::Tested);
+                return Ok(());
+            }
+            self.addresses.occupy(&endpoint, false);
         }
-        if let Some(loser) = self.duplicate(conn, connection.direction, &hello.key) {
+        if let Some(loser) = self.duplicate(conn, direction, &hello.key) {
             self.disconnect(turn, loser, Reason::Duplicate);
             if loser == conn {
                 return Ok(());
             }
+        }
+        if direction == Direction::Inbound && !self.make_room(turn) {
+            self.disconnect(turn, conn, Reason::Full);
+            return Ok(());
         }
         let claim = hello.claim.clone();
         let key = hello.key;
@@ -202,9 +216,12 @@ impl Machine {
         self.seek(turn)
     }
 
-    fn refusal(&self, hello: &Hello) -> Option<Reason> {
+    fn refusal(&self, hello: &Hello, now_ms: u64) -> Option<Reason> {
         if hello.key == self.config.key {
             return Some(Reason::Itself);
+        }
+        if let Some(remaining_ms) = self.penalties.remaining_ms(&hello.key, now_ms) {
+            return Some(Reason::Banned(remaining_ms));
         }
         if hello.network != self.network.id() {
             return Some(Reason::OtherNetwork(hello.network));
@@ -244,6 +261,9 @@ impl Machine {
             claim: hello.claim,
             wanted: BTreeSet::new(),
             asked: VecDeque::new(),
+            block_ms: None,
+            transaction_ms: None,
+            allowance: Allowance::new(now_ms),
             heard_ms: now_ms,
             ping: None,
         });
@@ -259,12 +279,13 @@ impl Machine {
         let ping_ms = self.rng.jitter(self.config.ping_interval_ms);
         self.timers.set(Timer::Keepalive(conn), now_ms + ping_ms);
         match &connection.dialled {
-            Some(_) => turn.send(conn, Message::RequestPeers),
+            Some(_) => self.request_peers(turn, conn),
             // Where the peer accepts connections, if it is not behind somebody else's address.
             None => {
-                let endpoint = Endpoint::from(SocketAddr::new(remote.ip(), hello.port));
-                if self.addresses.learn(endpoint.clone()) {
-                    self.addresses.succeeded(&endpoint, key);
+                let address = SocketAddr::new(remote.ip(), hello.port);
+                let source = Group::of(remote, true);
+                if self.addresses.learn(address, &source) {
+                    self.addresses.named(&address.into(), key);
                 }
             }
         }
@@ -346,7 +367,13 @@ impl Machine {
 
     /// Ends a connection, as this node's decision.
     pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, reason: Reason) {
-        if self.connections.0.contains_key(&conn) {
+        if let Some(connection) = self.connections.0.get(&conn) {
+            if let (Some(session), Reason::Fault(_)) = (&connection.session, &reason) {
+                let key = session.key;
+                if let Some(for_ms) = self.penalties.add(key, turn.now.monotonic_ms) {
+                    turn.notify(Event::Banned { key, for_ms });
+                }
+            }
             turn.out.push(Effect::Disconnect {
                 conn,
                 reason: reason.clone(),
@@ -364,7 +391,16 @@ impl Machine {
         self.timers.cancel(&Timer::Keepalive(conn));
         self.sync_left(turn, conn);
         if let Some(endpoint) = &connection.dialled {
-            self.undialled(turn, endpoint, &reason);
+            self.undialled(turn, endpoint, connection.session.is_some(), &reason);
+        }
+        if let Some(session) = &connection.session
+            && !self.connections.keys().contains(&session.key)
+        {
+            // Where the operator wants a connection to this node, it was not dialled while there was this one.
+            for endpoint in self.addresses.kept_at(&session.key) {
+                let at_ms = turn.now.monotonic_ms + self.rng.jitter(self.config.retry_min_ms);
+                self.timers.hasten(Timer::Dial(endpoint), at_ms);
+            }
         }
         let remote = connection.remote;
         turn.notify(match connection.session {
@@ -382,20 +418,22 @@ impl Machine {
         self.timers.hasten(Timer::Discover, turn.now.monotonic_ms);
     }
 
-    fn undialled(&mut self, turn: &mut Turn<'_>, endpoint: &Endpoint, reason: &Option<Reason>) {
-        let now_ms = turn.now.monotonic_ms;
+    fn undialled(
+        &mut self,
+        turn: &mut Turn<'_>,
+        endpoint: &Endpoint,
+        stood: bool,
+        reason: &Option<Reason>,
+    ) {
         match reason {
             Some(Reason::Itself) => self.addresses.own(endpoint),
-            Some(Reason::Duplicate) => self.recheck(turn, endpoint),
+            Some(Reason::Duplicate | Reason::Tested) => self.recheck(turn, endpoint),
             _ => {
-                let delays = (self.config.retry_min_ms, self.config.retry_max_ms);
-                let delay = self
-                    .addresses
-                    .released(endpoint, now_ms, delays, &mut self.rng);
+                let delay = self.redial_delay(turn, endpoint, stood);
                 let is_kept = self.addresses.is_kept(endpoint) && !bug(Bug::LostPeerNotDialled);
                 if let Some(delay_ms) = delay.filter(|_| is_kept) {
-                    self.timers
-                        .set(Timer::Dial(endpoint.clone()), now_ms + delay_ms);
+                    let at_ms = turn.now.monotonic_ms + delay_ms;
+                    self.timers.set(Timer::Dial(endpoint.clone()), at_ms);
                 }
             }
         }
@@ -404,9 +442,7 @@ impl Machine {
     /// Looks again later whether an endpoint has to be dialled: the node there is connected by another way.
     pub(super) fn recheck(&mut self, turn: &mut Turn<'_>, endpoint: &Endpoint) {
         let later_ms = turn.now.monotonic_ms + self.rng.jitter(self.config.retry_max_ms);
-        if let Some(key) = self.addresses.key(endpoint) {
-            self.addresses.satisfied(endpoint, key, later_ms);
-        }
+        self.addresses.satisfied(endpoint, later_ms);
         if self.addresses.is_kept(endpoint) {
             self.timers.set(Timer::Dial(endpoint.clone()), later_ms);
         }

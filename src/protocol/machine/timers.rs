@@ -18,6 +18,10 @@ pub(super) enum Timer {
     Seeds,
     /// More peers are looked for.
     Discover,
+    /// An address is tested.
+    Feeler,
+    /// What has changed in the address book is stored.
+    Addresses,
     /// The peer that is synced from has had its time, or another attempt is due.
     Sync,
     /// The miner gets new templates.

@@ -79,8 +79,37 @@ pub const MAX_DECODED: usize = MAX_FRAME + (64 << 10);
 /// The same for a frame that is allowed before the handshake. Three times its bytes are the most that lists can need (24 for 8).
 pub const MAX_DECODED_BEFORE_HANDSHAKE: usize = 3 * MAX_FRAME_BEFORE_HANDSHAKE;
 
-/// Addresses that a node remembers: a small network whole, a large one well sampled.
-pub const MAX_ADDRESS_BOOK: usize = 1_024;
+/// Addresses in one bucket of the address book: all of a small network fit into any, so that nothing collides there.
+pub const MAX_BUCKET: usize = 64;
+
+/// Buckets of addresses that nobody has met: with the bound above 4,096 of them, 1 MB.
+pub const NEW_BUCKETS: u64 = 64;
+
+/// How many of these one network group can fill with what it tells: an eighth of the book, as one of many that tell.
+pub const NEW_BUCKETS_OF_SOURCE: u64 = 8;
+
+/// Buckets of addresses at which somebody was met: 1,024 of them, a large network well sampled.
+pub const TRIED_BUCKETS: u64 = 16;
+
+/// How many of these addresses of one network group can fill: a quarter.
+pub const TRIED_BUCKETS_OF_GROUP: u64 = 4;
+
+/// Addresses that wait for the outcome of a test: some feelers' worth.
+pub const MAX_CONTESTS: usize = 16;
+
+/// Addresses at which a node has met itself: its interfaces, and some that are forged.
+pub const MAX_OWN_ADDRESSES: usize = 64;
+
+/// Addresses that a peer may tell of unasked, in thousandths a second: one in ten seconds, as in Bitcoin Core. An answer to a
+/// question may hold `MAX_PEERS` beside.
+pub const ADDRESSES_PER_1000_S: u64 = 100;
+
+/// Connections that have not greeted, where fewer sessions are accepted: a flood of thousands a second does not displace a peer
+/// that greets within some milliseconds.
+pub const MIN_HANDSHAKES: usize = 64;
+
+/// Nodes of which faults are remembered: keys cost nothing, so a bound there must be; each has cost a connection and a fault.
+pub const MAX_PENALISED: usize = 1_024;
 
 /// Blocks of which a node remembers which peers have them: 20 seconds of 11 blocks a second, and some. Copies of a block meet
 /// within one or two.

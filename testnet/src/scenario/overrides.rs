@@ -21,11 +21,15 @@ const MOST: u64 = i64::MAX as u64;
 const DAY_MS: u64 = 86_400_000;
 
 /// The keys, as the node has them; a test compares.
-pub(super) const KEYS: [(&str, Kind); 19] = [
+pub(super) const KEYS: [(&str, Kind); 23] = [
     ("seeds", Kind::Endpoints),
     ("mining.address", Kind::Text),
     ("peer.target_outbound", Kind::Integer(0, 1_000)),
+    ("peer.max_outbound_per_group", Kind::Integer(1, 1_000)),
     ("peer.max_inbound", Kind::Integer(0, 10_000)),
+    ("peer.max_inbound_per_address", Kind::Integer(1, 10_000)),
+    ("peer.group_private", Kind::Switch),
+    ("peer.ban_ms", Kind::Integer(0, DAY_MS)),
     ("peer.ping_interval_ms", Kind::Integer(1, DAY_MS)),
     ("peer.silent_timeout_ms", Kind::Integer(1, DAY_MS)),
     ("peer.handshake_timeout_ms", Kind::Integer(1, DAY_MS)),

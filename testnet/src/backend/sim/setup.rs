@@ -9,9 +9,13 @@ const SEED: &str = "seed:9000";
 
 /// The keys of a node's configuration that mean something under virtual time. The others are about sockets, caches, logs and pages
 /// that a simulated node does not have.
-pub(in crate::backend) const CONFIG_KEYS: [&str; 12] = [
+pub(in crate::backend) const CONFIG_KEYS: [&str; 16] = [
     "peer.target_outbound",
+    "peer.max_outbound_per_group",
     "peer.max_inbound",
+    "peer.max_inbound_per_address",
+    "peer.group_private",
+    "peer.ban_ms",
     "peer.ping_interval_ms",
     "peer.silent_timeout_ms",
     "peer.handshake_timeout_ms",
@@ -48,7 +52,11 @@ fn set(machine: &mut MachineConfig, key: &str, value: &toml::Value) {
     let mempool = &mut machine.mempool;
     match key {
         "peer.target_outbound" => machine.target_outbound = number as usize,
+        "peer.max_outbound_per_group" => machine.max_outbound_per_group = number as usize,
         "peer.max_inbound" => machine.max_inbound = number as usize,
+        "peer.max_inbound_per_address" => machine.max_inbound_per_address = number as usize,
+        "peer.group_private" => machine.group_private = value.as_bool().unwrap_or_default(),
+        "peer.ban_ms" => machine.ban_ms = number,
         "peer.ping_interval_ms" => machine.ping_interval_ms = number,
         "peer.silent_timeout_ms" => machine.silent_timeout_ms = number,
         "peer.handshake_timeout_ms" => machine.handshake_timeout_ms = number,

@@ -1,0 +1,209 @@
+//! One machine, and peers that say what the test wants: what the machine dials, sends and ends is written down.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use triskel::protocol::chain::id::NodeKey;
+use triskel::protocol::chain::params::{Network, Params};
+use triskel::protocol::endpoint::Endpoint;
+use triskel::protocol::machine::io::{ConnId, Effect, Input, Outbox, Reason};
+use triskel::protocol::machine::{Machine, MachineConfig};
+use triskel::protocol::time::Time;
+use triskel::protocol::wire::frame;
+use triskel::protocol::wire::message::{Claim, Hello, PROTOCOL_VERSION, Received};
+use triskel::sim::simulated;
+
+use crate::memory::Memory;
+
+pub(super) struct Stage {
+    network: Arc<Network>,
+    config: MachineConfig,
+    pub(super) machine: Machine,
+    disk: Memory,
+    pub(super) now_ms: u64,
+    next_conn: u64,
+    /// Dials that nobody has answered yet, in order.
+    pub(super) dials: Vec<Endpoint>,
+    /// Connections that the machine has ended, and why.
+    pub(super) ended: BTreeMap<ConnId, Reason>,
+    pub(super) persists: u64,
+}
+
+impl Stage {
+    pub(super) fn new(change: impl FnOnce(&mut MachineConfig)) -> Self {
+        let network = Arc::new(Network::new(simulated(Params::chain())).unwrap());
+        let mut config = MachineConfig {
+            key: key(0),
+            mining: false,
+            ..MachineConfig::default()
+        };
+        change(&mut config);
+        let disk = Memory::default();
+        Self::start(network, config, disk, 1, 1_000)
+    }
+
+    fn start(
+        network: Arc<Network>,
+        config: MachineConfig,
+        disk: Memory,
+        seed: u64,
+        now_ms: u64,
+    ) -> Self {
+        let mut out = Outbox::default();
+        let machine = Machine::new(
+            config.clone(),
+            Arc::clone(&network),
+            seed,
+            time(now_ms),
+            &disk,
+            &mut out,
+        );
+        let mut stage = Self {
+            network,
+            config,
+            machine: machine.unwrap(),
+            disk,
+            now_ms,
+            next_conn: 0,
+            dials: Vec::new(),
+            ended: BTreeMap::new(),
+            persists: 0,
+        };
+        stage.perform(out);
+        stage
+    }
+
+    /// The machine as it is after a restart: with what it has stored, and other luck.
+    pub(super) fn restarted(self, seed: u64) -> Self {
+        Self::start(self.network, self.config, self.disk, seed, self.now_ms)
+    }
+
+    pub(super) fn feed(&mut self, input: Input) {
+        let mut out = Outbox::default();
+        self.machine
+            .handle(time(self.now_ms), input, &self.disk, &mut out)
+            .unwrap();
+        self.perform(out);
+    }
+
+    fn perform(&mut self, out: Outbox) {
+        for effect in out.0 {
+            match effect {
+                Effect::Persist(batch) => {
+                    self.persists += 1;
+                    self.disk.commit(*batch);
+                }
+                Effect::Dial(endpoint) => self.dials.push(endpoint),
+                Effect::Disconnect { conn, reason } => drop(self.ended.insert(conn, reason)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets time pass: the machine is woken whenever it wants, and pings are not answered.
+    pub(super) fn pass(&mut self, ms: u64) {
+        let end_ms = self.now_ms + ms;
+        while let Some(at_ms) = self
+            .machine
+            .next_deadline()
+            .filter(|at_ms| *at_ms <= end_ms)
+        {
+            self.now_ms = self.now_ms.max(at_ms);
+            self.feed(Input::Wake);
+        }
+        self.now_ms = end_ms;
+    }
+
+    /// A connection that a peer opens, before it greets.
+    pub(super) fn accept(&mut self, remote: SocketAddr) -> ConnId {
+        self.connect(None, remote)
+    }
+
+    /// What the machine dials answers.
+    pub(super) fn answer(&mut self, endpoint: &Endpoint) -> ConnId {
+        self.dials.retain(|dialled| dialled != endpoint);
+        let remote = endpoint.address().unwrap();
+        self.connect(Some(endpoint.clone()), remote)
+    }
+
+    pub(super) fn refuse(&mut self, endpoint: &Endpoint) {
+        self.dials.retain(|dialled| dialled != endpoint);
+        let endpoint = endpoint.clone();
+        self.feed(Input::Refused { endpoint });
+    }
+
+    fn connect(&mut self, dialled: Option<Endpoint>, remote: SocketAddr) -> ConnId {
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        self.feed(Input::Connected {
+            conn,
+            dialled,
+            remote,
+        });
+        conn
+    }
+
+    pub(super) fn say(&mut self, conn: ConnId, message: Received) {
+        self.feed(Input::Message { conn, message });
+    }
+
+    pub(super) fn greet(&mut self, conn: ConnId, key: NodeKey) {
+        let tip = self.machine.chain().tip();
+        let claim = Claim {
+            work: tip.work,
+            tip: tip.id,
+            number: tip.number,
+            beside: Vec::new(),
+            pruned: 0,
+        };
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            network: self.network.id(),
+            key,
+            nonce: 1,
+            port: 9_000,
+            claim,
+            features: 0,
+            agent: "stage".to_owned(),
+        };
+        self.say(conn, Received::Hello(hello));
+    }
+
+    /// A session that a peer opens from an address.
+    pub(super) fn join(&mut self, key: NodeKey, remote: &str) -> ConnId {
+        let conn = self.accept(remote.parse().unwrap());
+        self.greet(conn, key);
+        conn
+    }
+
+    /// A session that the machine has opened to an endpoint.
+    pub(super) fn reach(&mut self, key: NodeKey, endpoint: &Endpoint) -> ConnId {
+        let conn = self.answer(endpoint);
+        self.greet(conn, key);
+        conn
+    }
+
+    pub(super) fn stands(&self, conn: ConnId) -> bool {
+        self.machine.sessions().any(|(other, ..)| other == conn)
+    }
+
+    pub(super) fn fault(&mut self, conn: ConnId) {
+        let error = frame::decode(&[0xff; 8]).unwrap_err();
+        self.feed(Input::Malformed { conn, error });
+    }
+}
+
+fn time(now_ms: u64) -> Time {
+    Time {
+        monotonic_ms: now_ms,
+        monotonic_us: 1_000 * now_ms,
+        wall_ms: 1_767_225_600_000 + now_ms,
+    }
+}
+
+pub(super) fn key(number: u64) -> NodeKey {
+    let mut key = [7; 32];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    NodeKey(key)
+}
