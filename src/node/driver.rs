@@ -269,7 +269,7 @@ impl Driver {
             }
             Effect::Disconnect { conn, reason } => {
                 if let Some(outlet) = self.outlets.remove(&conn)
-                    && matches!(reason, Reason::Slow | Reason::Silent)
+                    && is_cut(&reason)
                 {
                     outlet.cut();
                 }
@@ -456,6 +456,12 @@ impl Driver {
             })
             .collect()
     }
+}
+
+/// Whether what is still to be sent is not worth waiting for: the peer does not read, or is one of many that came for nothing.
+fn is_cut(reason: &Reason) -> bool {
+    use Reason::{Displaced, HandshakeTimeout, Silent, Slow};
+    matches!(reason, Slow | Silent | HandshakeTimeout | Displaced)
 }
 
 fn has_blocks(input: &Input) -> bool {

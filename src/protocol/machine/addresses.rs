@@ -109,10 +109,11 @@ impl AddressBook {
 
     /// Takes in what was stored.
     pub(super) fn restore(&mut self, stored: Vec<(SocketAddr, KnownAddress)>) {
+        let mut unplaced = BTreeSet::new();
         for (address, known) in stored {
             let endpoint = Endpoint::from(address);
             if !self.learn(address, &Group(known.source)) {
-                self.changed.insert(address);
+                unplaced.insert(address);
                 continue;
             }
             if let Some(entry) = self.entries.get_mut(&endpoint) {
@@ -127,7 +128,7 @@ impl AddressBook {
         }
         self.anchors.truncate(ANCHORS);
         self.awaited.clone_from(&self.anchors);
-        self.changed.clear();
+        self.changed = unplaced;
     }
 
     /// What has changed since the last call: what is to be stored, `None` for what is to be removed.

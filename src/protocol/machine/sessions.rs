@@ -394,6 +394,7 @@ impl Machine {
             self.undialled(turn, endpoint, connection.session.is_some(), &reason);
         }
         if let Some(session) = &connection.session
+            && !bug(Bug::LostPeerNotDialled)
             && !self.connections.keys().contains(&session.key)
         {
             // Where the operator wants a connection to this node, it was not dialled while there was this one.
