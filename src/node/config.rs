@@ -179,8 +179,8 @@ section! {
         max_inbound_per_address: usize = 8, Kind::Integer(1, 10_000);
         /// Whether the limits per group and per address hold in private ranges too. Containers may all share one gateway.
         group_private: bool = false, Kind::Switch;
-        /// How long a node is banned, by its key, that has broken a rule for the first time, in milliseconds; each further time
-        /// doubles it. 0 bans nobody.
+        /// How long a node is banned that has broken a rule for the first time, in milliseconds; each further time
+        /// doubles it. It is banned by its key, so where keys are only claimed nobody is. 0 bans nobody anywhere.
         ban_ms: u64 = 600_000, Kind::Integer(0, 86_400_000);
         /// How often a peer is asked for a sign of life, in milliseconds.
         ping_interval_ms: u64 = 10_000, Kind::Integer(1, 86_400_000);
