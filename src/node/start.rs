@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::checker::Checker;
 use super::clock::Clock;
-use super::config::NodeConfig;
+use super::config::{NodeConfig, Transport};
 use super::connection::Context;
 use super::control::{Control, Snapshot};
 use super::driver::{Driver, Inlets, Published, Unstored};
@@ -196,7 +196,10 @@ impl Parts<'_> {
             max_inbound_per_address: peer.max_inbound_per_address,
             group_private: peer.group_private,
             // A key that is only claimed is not barred: anybody could have an honest node barred.
-            ban_ms: 0,
+            ban_ms: match peer.transport {
+                Transport::Noise => peer.ban_ms,
+                Transport::Plain => 0,
+            },
             mempool: self.config.mempool_limits(),
             handshake_timeout_ms: peer.handshake_timeout_ms,
             ping_interval_ms: peer.ping_interval_ms,
