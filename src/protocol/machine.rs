@@ -183,10 +183,9 @@ impl Machine {
     ) -> Result<Self, Fault> {
         let mut turn = Turn::new(now, disk);
         let mut rng = Rng::new(seed);
-        let nonce = rng.next_u64();
-        let addresses = addresses::AddressBook::new(&mut rng.fork(), config.group_private);
+        let addresses = addresses::AddressBook::new(&mut Rng::new(!seed), config.group_private);
         let mut machine = Self {
-            nonce,
+            nonce: rng.next_u64(),
             rng,
             timers: Timers::default(),
             chain: Chain::restore(Arc::clone(&network), config.prune, &mut turn.overlay)?,
