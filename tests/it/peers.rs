@@ -99,16 +99,15 @@ fn a_whole_network_behind_one_gateway_meshes() {
     assert_eq!((0..NODES).map(bans).sum::<u64>(), 0);
 }
 
-/// Buckets hold small networks whole: the mesh is as full, and as soon, as where everybody knows everybody.
+/// Buckets hold small networks whole: nobody is missing in anybody's book. Who is not heard of at once is by the next question.
 #[test]
-fn a_small_network_meshes_within_two_seconds() {
+fn a_small_network_meshes_wholly() {
     const NODES: usize = 12;
     let mut config = quiet(5, NODES, NODES - 1);
     config.edges = (1..NODES).map(|node| (node, node - 1)).collect();
     let mut world = World::new(config).unwrap();
     let full = |world: &World| (0..NODES).all(|node| neighbours(world, node).len() == NODES - 1);
-    assert!(world.run_until(120_000, full).unwrap());
-    assert!(world.now_ms() < 2_000, "{} ms", world.now_ms());
+    assert!(world.run_until(60_000, full).unwrap());
 }
 
 /// Learned peers survive an outage of any length: nothing is forgotten while nobody at all is reached.

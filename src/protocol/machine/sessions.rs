@@ -398,7 +398,9 @@ impl Machine {
             && !self.connections.keys().contains(&session.key)
         {
             // Where the operator wants a connection to this node, it was not dialled while there was this one.
-            for endpoint in self.addresses.kept_at(&session.key) {
+            let mut kept = self.addresses.kept_at(&session.key);
+            kept.retain(|endpoint| connection.dialled.as_ref() != Some(endpoint));
+            for endpoint in kept {
                 let at_ms = turn.now.monotonic_ms + self.rng.jitter(self.config.retry_min_ms);
                 self.timers.hasten(Timer::Dial(endpoint), at_ms);
             }
