@@ -81,6 +81,11 @@ pub async fn verify(run: &mut Run, load: &Load, open_load: &OpenLoad) -> Result<
     let is_drained = is_drained(&present, run.transfers.applied + run.load.accepted);
     match judge(&run.states, &left_out) {
         Step::Done => Ok(run.transfers.applied == run.transfers.wanted && is_drained),
+        // What somebody has kept back may come at any time: they have to agree on that as well.
+        Step::Waiting(_) if run.plan.nodes.iter().any(|node| !node.role.is_honest()) => {
+            converge(run).await?;
+            Box::pin(verify(run, load, open_load)).await
+        }
         Step::Waiting(_) => Err(Failure::Verdict(format!(
             "the nodes agreed, and then not any more: {}",
             Agreement::among(&run.states, &left_out).summary()
