@@ -42,14 +42,17 @@ impl<K: Eq + Hash, V> Table<K, V> {
         self.0.remove(key)
     }
 
+    #[cfg(feature = "sim")]
     pub(crate) fn retain(&mut self, mut keeps: impl FnMut(&V) -> bool) {
         self.0.retain(|_, value| keeps(value));
     }
 
+    #[cfg(feature = "sim")]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
+    #[cfg(feature = "sim")]
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
