@@ -45,7 +45,7 @@ sim: ## Run N=5 simulated nodes under virtual time; SEED=1 replays
 	$(MAKE) --no-print-directory testnet BACKEND=sim
 
 matrix: ## Run every scenario that the simulator can do, and each regression
-	cargo build --release --package testnet
+	cargo build --release --workspace
 	$(TESTNET) matrix $(SCENARIOS) $(wildcard testnet/regressions/*.toml) --able
 
 nightly: ## Run every scenario on every backend that can do it
@@ -55,15 +55,15 @@ nightly: ## Run every scenario on every backend that can do it
 	$(TESTNET) matrix $(SCENARIOS) --able --backend docker
 
 flakes: ## Run the simulated scenarios with 20 seeds each, of which none may fail
-	cargo build --release --package testnet
+	cargo build --release --workspace
 	$(TESTNET) matrix $(SCENARIOS) --able --seeds 20
 
 replay: ## Run 20 seeds twice: what happens must be the same
-	cargo build --release --package testnet
+	cargo build --release --workspace
 	$(TESTNET) matrix testnet/scenarios/partition-and-heal.toml --seeds 20 --repeat 2
 
 fuzz: ## Draw and run scenarios for BUDGET=10m, and keep what fails; SEED=1 tries the same ones
-	cargo build --release --package testnet
+	cargo build --release --workspace
 	$(TESTNET) fuzz --budget $(BUDGET) $(if $(SEED),--seed $(SEED))
 
 bugs: ## Sow bugs into the node, one after the other, and see that a scenario catches each
