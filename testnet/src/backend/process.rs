@@ -103,9 +103,10 @@ impl Process {
     }
 
     pub(super) fn start(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
-        let held = self.prepare_all(plan)?;
-        for (node, held) in held.into_iter().enumerate() {
-            drop(held);
+        // All at once: a child that is about to become its node has what is open here for a moment still, and where many start
+        // that moment is long enough for another to find its port taken.
+        drop(self.prepare_all(plan)?);
+        for node in 0..plan.nodes.len() {
             if !plan.nodes[node].joins_later {
                 self.launch(plan, node, None)?;
             }
