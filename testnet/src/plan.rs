@@ -13,7 +13,7 @@ use triskel::protocol::link::Conditions;
 use triskel::rpc::NodeConditions;
 
 use crate::engine::schedule::Surroundings;
-use crate::evidence::record::Program;
+use crate::evidence::record::{Files, Program};
 use crate::scenario::{Edge, Expanded, NetworkSection, Node, Occurrence, Scenario, StreamName};
 
 /// What genesis endows every sender of transfers with, in units.
@@ -119,6 +119,11 @@ impl Plan {
     /// The directory of a node's configuration and log.
     pub fn node_directory(&self, node: usize) -> PathBuf {
         self.home.join(&self.nodes[node].name)
+    }
+
+    /// The file in which a node's log is.
+    pub fn node_log(&self, node: usize) -> PathBuf {
+        self.node_directory(node).join(Files::LOG)
     }
 
     /// The keys by which a node's peers know it, where the backend gives them to it.

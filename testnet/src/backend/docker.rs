@@ -9,7 +9,7 @@ mod image;
 mod logs;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,7 +200,7 @@ impl Docker {
     async fn copy_logs(&mut self, plan: &Plan, node: usize) {
         let names = self.nodes[node].iter();
         let names = names.map(|container| container.name.clone()).collect();
-        self.copies.begin(node, log_file(plan, node), names).await;
+        self.copies.begin(node, plan.node_log(node), names).await;
     }
 
     /// Ends a node. The engine kills one that does not end when it is asked to.
@@ -366,7 +366,7 @@ impl Docker {
         let mut tasks = JoinSet::new();
         for (node, containers) in self.nodes.iter().enumerate() {
             let names: Vec<_> = containers.iter().map(|one| one.name.clone()).collect();
-            let file = log_file(plan, node);
+            let file = plan.node_log(node);
             tasks.spawn(async move {
                 // Evidence that cannot be written must not hide the verdict.
                 let _ = logs::copy(&file, &names, None).await;
@@ -414,10 +414,6 @@ pub(crate) async fn answering() -> Result<(String, bool), BackendError> {
         }
         _ => Err(BackendError("docker: no engine answers".to_owned())),
     }
-}
-
-fn log_file(plan: &Plan, node: usize) -> PathBuf {
-    plan.node_directory(node).join("node.log")
 }
 
 fn network(plan: &Plan) -> String {

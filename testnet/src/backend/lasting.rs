@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use super::process::{self, Process};
+use super::process::Process;
 use super::{Backend, BackendError};
 use crate::cli::BackendChoice;
 use crate::network::Access;
@@ -202,7 +202,7 @@ impl Backend {
         if follow {
             command.arg("-F");
         }
-        command.arg(process::log_file(plan, node));
+        command.arg(plan.node_log(node));
         Ok(command)
     }
 }

@@ -30,7 +30,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a node has in its directory.
 const CONFIG_FILE: &str = "node.toml";
-const LOG_FILE: &str = "node.log";
 
 /// Nodes that outlive this program may have much to write before they end, and share the machine.
 const LASTING_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,33 +102,28 @@ impl Process {
     }
 
     pub(super) fn start(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
-        // All at once: a child that is about to become its node has what is open here for a moment still, and where many start
-        // that moment is long enough for another to find its port taken.
-        drop(self.prepare_all(plan)?);
+        let accesses = self.place_all(plan)?;
         for node in 0..plan.nodes.len() {
             if !plan.nodes[node].joins_later {
                 self.launch(plan, node, None)?;
             }
         }
-        Ok(self.accesses())
+        Ok(accesses)
     }
 
     /// Prepares all nodes, and starts none.
     pub(super) fn place_all(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
-        self.prepare_all(plan)?;
-        Ok(self.accesses())
-    }
-
-    fn prepare_all(&mut self, plan: &Plan) -> Result<Vec<Held>, BackendError> {
         let all: Vec<_> = (0..plan.nodes.len()).collect();
         self.nodes.clear();
         self.ports.clear();
-        self.prepare(plan, &all)
+        self.prepare(plan, &all)?;
+        Ok(self.accesses())
     }
 
-    /// Gives nodes that were never started, the last of the plan, ports, keys and conditions. The ports are held until what is
-    /// returned is dropped, so that no other run takes them.
-    fn prepare(&mut self, plan: &Plan, nodes: &[usize]) -> Result<Vec<Held>, BackendError> {
+    /// Gives nodes that were never started, the last of the plan, ports, keys and conditions. No other run takes the ports
+    /// meanwhile. They are let go of before any node starts: a child that is about to become its node has what is open here for
+    /// a moment still, and where many start that moment is long enough for another to find its port taken.
+    fn prepare(&mut self, plan: &Plan, nodes: &[usize]) -> Result<(), BackendError> {
         let held = Held::take(nodes.len(), self.lasting.as_ref())?;
         let links = desired(plan.nodes.len(), &plan.edges, &[]);
         for (&node, held) in nodes.iter().zip(&held) {
@@ -138,7 +132,7 @@ impl Process {
             disk::prepare(plan, node, &links[node])?;
             self.keep(plan, node)?;
         }
-        Ok(held)
+        Ok(())
     }
 
     /// Adds the last node of the plan to those that run, without starting it.
@@ -276,7 +270,7 @@ impl Process {
         // A node that starts again writes on.
         let mut log = File::options();
         let log = log.create(true).append(true);
-        let log = log.open(directory.join(LOG_FILE)).map_err(failed)?;
+        let log = log.open(plan.node_log(node)).map_err(failed)?;
         let role = plan.nodes[node].role;
         let named = match upgrade {
             Some(upgrade) => upgrade.program.as_ref(),
@@ -380,12 +374,8 @@ fn failed(plan: &Plan, node: usize, error: &std::io::Error) -> BackendError {
     BackendError(format!("backend process: {name}: {error}"))
 }
 
-pub(super) fn log_file(plan: &Plan, node: usize) -> PathBuf {
-    plan.node_directory(node).join(LOG_FILE)
-}
-
 pub(super) fn logs(plan: &Plan, node: usize, lines: usize) -> Vec<String> {
-    journal::tail(&log_file(plan, node), lines)
+    journal::tail(&plan.node_log(node), lines)
 }
 
 /// In a build directory, this program stands beside the node, and its tests one directory below.

@@ -50,6 +50,8 @@ impl Files {
     pub const REPORT: &'static str = "report.html";
     /// The directory of the nodes' metrics at the end.
     pub const METRICS: &'static str = "metrics";
+    /// What a node said, in the node's directory.
+    pub const LOG: &'static str = "node.log";
 }
 
 /// What a run consists of, written before anything starts.

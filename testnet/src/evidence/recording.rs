@@ -139,7 +139,7 @@ impl Recording {
         let mut logs = blocks::Logs::default();
         let mut metrics = BTreeMap::new();
         for (node, member) in manifest.nodes.iter().enumerate() {
-            let log = directory.join(&member.name).join("node.log");
+            let log = directory.join(&member.name).join(Files::LOG);
             if let Ok(text) = std::fs::read_to_string(log) {
                 logs.read(node, &text, manifest.started_unix_us);
             }

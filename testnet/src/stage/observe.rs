@@ -32,7 +32,7 @@ pub async fn observe(run: &mut Run) {
         }
     } else {
         for node in 0..run.plan.nodes.len() {
-            let log = run.plan.node_directory(node).join("node.log");
+            let log = run.plan.node_log(node);
             let logs = &mut run.readings.logs;
             logs.read(node, &journal::grown(&log, logs.end(node)));
         }
