@@ -139,6 +139,7 @@ impl Chain {
         let colouring = dag
             .colour(&parents)
             .map_err(|error| Fault(format!("the stored tip is damaged: {error}")))?;
+        dag.select_chain(colouring.selected_parent);
         let base = match tip.pruned {
             0 => None,
             pruned => overlay.ordered(pruned + 1)?.map(|ordered| ordered.id),
@@ -273,6 +274,8 @@ impl Chain {
             match self.travel(&route, &selection, overlay)? {
                 Ok(accepted) => {
                     self.selection = selection;
+                    let sink = self.selection.colouring.selected_parent;
+                    self.dag.select_chain(sink);
                     self.forget(overlay)?;
                     return Ok(accepted);
                 }

@@ -40,6 +40,8 @@ struct State {
     issued: u64,
     /// What the first node has found to follow: nearly all others find the same.
     next: OnceLock<(Ordered, Weak<Self>)>,
+    /// The parents, found first, whose order ends here.
+    end: OnceLock<Vec<BlockId>>,
 }
 
 /// What was found good of a node's order.
@@ -77,6 +79,7 @@ impl Oracle {
             accumulator,
             issued: network.genesis_supply(),
             next: OnceLock::new(),
+            end: OnceLock::new(),
         };
         Self {
             genesis: Arc::new(genesis),
@@ -117,9 +120,11 @@ impl Oracle {
             let ordered = place(view, number)?;
             let block = view.block(&ordered.id).map_err(|fault| fault.to_string())?;
             let block = block.ok_or_else(|| format!("it has no block {}", ordered.id))?;
-            check_parents(view, &block, number)?;
+            if position(view, &ordered.id)? != Some(number as u64) {
+                return Err(format!("block {} is not where its number says", ordered.id));
+            }
             let before = checked.states.back().expect("genesis has a state");
-            let state = self.after(before, &block, ordered)?;
+            let state = self.after(before, &block, ordered, view)?;
             checked.order.push(ordered);
             checked.states.push_back(state);
             if checked.states.len() > DEPTH {
@@ -135,6 +140,9 @@ impl Oracle {
                 tip.id
             ));
         }
+        if state.end.get() == Some(&tip.parents) {
+            return Ok(());
+        }
         match self.orders.get(&tip.parents) {
             Some(prefix) if *prefix == state.prefix => Ok(()),
             Some(_) => Err(format!(
@@ -143,6 +151,7 @@ impl Oracle {
             )),
             None => {
                 self.orders.insert(tip.parents.clone(), state.prefix);
+                state.end.get_or_init(|| tip.parents.clone());
                 Ok(())
             }
         }
@@ -153,6 +162,7 @@ impl Oracle {
         before: &Arc<State>,
         block: &Block,
         ordered: Ordered,
+        view: &dyn View,
     ) -> Result<Arc<State>, String> {
         if let Some((next, state)) = before.next.get()
             && *next == ordered
@@ -167,6 +177,7 @@ impl Oracle {
         if let Some(state) = self.states.get(&prefix).and_then(Weak::upgrade) {
             return Ok(state);
         }
+        check_parents(view, block)?;
         let state = Arc::new(self.replay(before, prefix, block, ordered.colour)?);
         before
             .next
@@ -254,6 +265,7 @@ impl Oracle {
             accumulator,
             issued,
             next: OnceLock::new(),
+            end: OnceLock::new(),
         })
     }
 }
@@ -282,14 +294,15 @@ fn place(view: &dyn View, number: usize) -> Result<Ordered, String> {
     ordered.ok_or_else(|| format!("nothing is ordered at {number}"))
 }
 
-/// Whether the block stands where it says, behind all of its parents.
-fn check_parents(view: &dyn View, block: &Block, number: usize) -> Result<(), String> {
-    let position = |id: &BlockId| view.position(id).map_err(|fault| fault.to_string());
-    if position(&block.id())? != Some(number as u64) {
-        return Err(format!("block {} is not where its number says", block.id()));
-    }
+fn position(view: &dyn View, id: &BlockId) -> Result<Option<u64>, String> {
+    view.position(id).map_err(|fault| fault.to_string())
+}
+
+/// That a block comes after its parents. Where orders are the same, they are so in all of them.
+fn check_parents(view: &dyn View, block: &Block) -> Result<(), String> {
+    let number = position(view, &block.id())?;
     for parent in block.heading().parents() {
-        if position(parent)?.is_none_or(|position| position >= number as u64) {
+        if position(view, parent)?.is_none_or(|position| Some(position) >= number) {
             return Err(format!(
                 "block {} is ordered before its parent {parent}",
                 block.id()

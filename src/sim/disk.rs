@@ -22,13 +22,16 @@ struct Inverse {
     order: Vec<(u64, Option<Ordered>)>,
     positions: Vec<(BlockId, Option<u64>)>,
     accounts: Vec<(AccountId, Option<Account>)>,
-    undo: Vec<(BlockId, Option<Undo>)>,
+    undo: Vec<(BlockId, Option<Box<Undo>>)>,
     transactions: Vec<(TransactionId, Option<Location>)>,
     pending: Vec<(TransactionId, Option<SharedTransaction>)>,
     addresses: Vec<(SocketAddr, Option<KnownAddress>)>,
-    pruned: Vec<(BlockId, Option<Arc<Block>>, Option<Undo>)>,
+    pruned: Vec<(BlockId, Pruned)>,
     tip: Option<Option<Tip>>,
 }
+
+/// What pruning takes away of a block.
+type Pruned = (Option<Arc<Block>>, Option<Box<Undo>>);
 
 /// Tables in memory, and how to take back what is not durable yet.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +53,7 @@ struct Row {
     block: Option<Arc<Block>>,
     record: Option<Arc<Record>>,
     position: Option<u64>,
-    undo: Option<Undo>,
+    undo: Option<Box<Undo>>,
 }
 
 /// One column of the table of blocks.
@@ -117,7 +120,7 @@ fn positions(blocks: &mut Table<BlockId, Row>) -> Column<'_, u64> {
     Column(blocks, |row| &mut row.position)
 }
 
-fn undo(blocks: &mut Table<BlockId, Row>) -> Column<'_, Undo> {
+fn undo(blocks: &mut Table<BlockId, Row>) -> Column<'_, Box<Undo>> {
     Column(blocks, |row| &mut row.undo)
 }
 
@@ -132,6 +135,7 @@ impl Disk {
         let present = |(key, account): (AccountId, Account)| {
             (key, Some(account).filter(|account| !account.is_empty()))
         };
+        let boxed = |(id, undo): (BlockId, Option<Undo>)| (id, undo.map(Box::new));
         let blocks = &mut self.blocks;
         let inverse = Inverse {
             blocks: set(&mut bodies(blocks), all(batch.blocks)),
@@ -139,14 +143,14 @@ impl Disk {
             order: set(&mut self.order, batch.order),
             positions: set(&mut positions(blocks), batch.positions),
             accounts: set(&mut self.accounts, batch.accounts.into_iter().map(present)),
-            undo: set(&mut undo(blocks), batch.undo),
+            undo: set(&mut undo(blocks), batch.undo.into_iter().map(boxed)),
             transactions: set(&mut self.transactions, batch.transactions),
             pruned: batch
                 .pruned
                 .into_iter()
                 .map(|id| {
                     let row = blocks.or_default(id);
-                    (id, row.block.take(), row.undo.take())
+                    (id, (row.block.take(), row.undo.take()))
                 })
                 .collect(),
             pending: set(&mut self.pending, batch.pending),
@@ -183,7 +187,7 @@ impl Disk {
     pub fn crash(&mut self) {
         while let Some((_, inverse)) = self.volatile.pop_back() {
             let blocks = &mut self.blocks;
-            for (id, body, taken_back) in inverse.pruned {
+            for (id, (body, taken_back)) in inverse.pruned {
                 set(&mut bodies(blocks), [(id, body)]);
                 set(&mut undo(blocks), [(id, taken_back)]);
             }
@@ -235,7 +239,8 @@ impl View for Disk {
     }
 
     fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
-        Ok(self.blocks.get(id).and_then(|row| row.undo.clone()))
+        let row = self.blocks.get(id);
+        Ok(row.and_then(|row| row.undo.as_deref().cloned()))
     }
 
     fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault> {

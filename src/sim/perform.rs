@@ -244,7 +244,14 @@ impl World {
         Ok(())
     }
 
-    fn write(&mut self, node: usize, batch: Batch) -> u64 {
+    fn write(&mut self, node: usize, mut batch: Batch) -> u64 {
+        for (id, record) in &mut batch.records {
+            match self.records.get(id) {
+                Some(known) if known == record => *record = Arc::clone(known),
+                Some(_) => {}
+                None => drop(self.records.insert(*id, Arc::clone(record))),
+            }
+        }
         let member = &mut self.members[node];
         let tip = batch.tip.clone();
         let number = member.disk.write(batch);

@@ -20,7 +20,7 @@ use crate::protocol::chain::key::KeyPair;
 use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::ordering::Colour;
 use crate::protocol::chain::params::Network;
-use crate::protocol::chain::view::{Location, Tip, View};
+use crate::protocol::chain::view::{Location, Record, Tip, View};
 use crate::protocol::chain::work::Work;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::MachineConfig;
@@ -177,6 +177,8 @@ pub struct World {
     pub(super) next_ticket: u64,
     /// Every block that a node has had.
     pub(super) blocks: Table<BlockId, Arc<Block>>,
+    /// Their places, as the first of them wrote them: nearly always all write the same.
+    pub(super) records: Table<BlockId, Arc<Record>>,
     /// Frames of relay.
     pub(super) frames: Table<FrameKey, Remembered>,
     /// The time from one region to another, in microseconds.
@@ -208,6 +210,7 @@ impl World {
             answers: BTreeMap::new(),
             next_ticket: 0,
             blocks: Table::default(),
+            records: Table::default(),
             frames: Table::default(),
             delays_us: from_fn(|from| from_fn(|to| 1_000 * map::delay_ms(from, to))),
             watch: None,

@@ -258,8 +258,20 @@ proptest! {
                 prop_assert_eq!(dag.is_in_past_of(one, two), block.past.contains(other));
                 prop_assert!(!dag.is_in_past_of(two, one));
             }
+            // Whichever chain is the selected one, the answers stay the same.
+            let mut at = dag.index(&id).unwrap();
+            let scores = 0..=dag.blue_score(at);
+            for score in scores.rev() {
+                while dag.blue_score(at) > score {
+                    at = dag.selected_parent(at);
+                }
+                prop_assert_eq!(dag.chain_block_at(dag.index(&id).unwrap(), score), Some(at));
+            }
             naive.blocks.insert(id, block);
             ids.push(id);
+            if salt % 3 == 0 {
+                dag.select_chain(dag.index(picks[0].get(&ids)).unwrap());
+            }
         }
         let selection = dag.select().unwrap();
         let best = ids.iter().max_by_key(|id| (naive.blocks[*id].work, **id)).unwrap();

@@ -19,6 +19,7 @@
 pub mod colouring;
 pub mod dag;
 pub mod route;
+mod selected_chain;
 pub mod selection;
 
 use bincode::{Decode, Encode};

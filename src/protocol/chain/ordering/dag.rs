@@ -15,6 +15,7 @@ use super::super::id::BlockId;
 use super::super::view::Progress;
 use super::super::work::Work;
 use super::colouring::Colouring;
+use super::selected_chain::SelectedChain;
 use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::table::Table;
 
@@ -83,6 +84,7 @@ pub struct Dag {
     first: u64,
     indices: Table<BlockId, Index>,
     tips: BTreeSet<Index>,
+    selected: SelectedChain,
 }
 
 /// The parameters of GHOSTDAG. See [`Params`](super::super::params::Params).
@@ -119,6 +121,7 @@ impl Dag {
             first: 0,
             indices: Table::default(),
             tips: BTreeSet::new(),
+            selected: SelectedChain::default(),
         }
     }
 
@@ -279,6 +282,26 @@ impl Dag {
         }
     }
 
+    /// Lets the chain that ends with a block be the selected one: what is asked of it, or of one that leaves it near its end, is
+    /// answered at once.
+    pub fn select_chain(&mut self, sink: Index) {
+        let (mut at, mut joining) = (sink, Vec::new());
+        let depth = loop {
+            let node = self.node(at);
+            if self.selected.has(at, node.depth) {
+                break node.depth + 1;
+            }
+            joining.push((at, node.blue_score));
+            let (depth, parent) = (node.depth, node.selected_parent);
+            if parent == at || !self.holds(parent) {
+                self.selected.restart_at(depth);
+                break depth;
+            }
+            at = parent;
+        };
+        self.selected.replace_from(depth, joining);
+    }
+
     /// Marks a block and all that descend from it in the tree as never to be selected.
     pub fn disqualify(&mut self, index: Index) {
         for at in (index.0 - self.first) as usize..self.nodes.len() {
@@ -297,6 +320,9 @@ impl Dag {
         // Whatever is forgotten came before `ancestor`, so it is none of its descendants.
         while at > ancestor && self.holds(at) {
             let node = self.node(at);
+            if self.selected.has(at, node.depth) {
+                return self.selected.has(ancestor, depth);
+            }
             let next = if node.jump_depth >= depth {
                 node.jump
             } else {
@@ -330,6 +356,9 @@ impl Dag {
         let mut at = block;
         while self.node(at).blue_score > score {
             let node = self.node(at);
+            if self.selected.has(at, node.depth) {
+                return self.selected.at(score);
+            }
             let jumps = self.holds(node.jump) && self.node(node.jump).blue_score > score;
             let next = if jumps {
                 node.jump
@@ -363,5 +392,6 @@ impl Dag {
             self.indices.remove(&node.id);
             self.first += 1;
         }
+        self.selected.forget_before(index);
     }
 }
