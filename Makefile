@@ -24,7 +24,7 @@ help: ## List what can be made
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-testnet: ## Start N=5 nodes with TXS=100 transfers and see that they converge; BACKEND=auto|process|docker|sim, BLOCKS=20, SEED=1
+testnet: ## Start N=5 nodes with TXS=100 transfers and see that they converge; BACKEND=auto|process|docker|swarm|sim, BLOCKS=20, SEED=1
 	cargo build --release --workspace
 	target/release/testnet run --nodes $(N) --transfers $(TXS) --backend $(BACKEND) $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))
 

@@ -9,6 +9,7 @@ pub mod lasting;
 pub(crate) mod ports;
 pub mod process;
 pub mod sim;
+pub mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::scenario::{ActionKind, Capability, Loaded, Problem, Role, Upgrade, co
 use docker::Docker;
 use process::Process;
 use sim::Simulation;
+use swarm::Swarm;
 
 /// Starts and ends nodes.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub enum Backend {
     Process(Process),
     /// Containers on a network of their own.
     Docker(Docker),
+    /// Services on several machines.
+    Swarm(Swarm),
     /// Machines in this process, under virtual time.
     Sim,
 }
@@ -75,6 +79,7 @@ impl Backend {
         match self {
             Self::Process(_) => "process",
             Self::Docker(_) => "docker",
+            Self::Swarm(_) => "swarm",
             Self::Sim => "sim",
         }
     }
@@ -84,6 +89,7 @@ impl Backend {
         match self {
             Self::Process(process) => Program::file(process.program()),
             Self::Docker(docker) => Some(docker.program()),
+            Self::Swarm(swarm) => Some(swarm.program()),
             Self::Sim => Program::file(&std::env::current_exe().ok()?),
         }
     }
@@ -93,6 +99,7 @@ impl Backend {
         match self {
             Self::Process(process) => process.start(plan),
             Self::Docker(docker) => docker.start(plan).await,
+            Self::Swarm(swarm) => swarm.start(plan).await,
             Self::Sim => {
                 let simulation = Simulation::new(plan)?;
                 let access = |node| Access::Sim(simulation.clone(), node);
@@ -113,6 +120,7 @@ impl Backend {
             (_, Access::Sim(simulation, _)) => violated(simulation.end(node)),
             (Self::Process(process), _) => process.end(plan, node, kill).await,
             (Self::Docker(docker), _) => docker.end(node, kill).await,
+            (Self::Swarm(swarm), _) => swarm.end(node, kill).await,
             (Self::Sim, _) => Err(not_simulated()),
         }
     }
@@ -129,6 +137,7 @@ impl Backend {
             (_, Access::Sim(simulation, _)) => violated(simulation.restart(node)),
             (Self::Process(process), _) => process.launch(plan, node, upgrade),
             (Self::Docker(docker), _) => docker.launch(plan, node, upgrade).await,
+            (Self::Swarm(swarm), _) => swarm.launch(plan, node, upgrade).await,
             (Self::Sim, _) => Err(not_simulated()),
         }
     }
@@ -138,6 +147,10 @@ impl Backend {
         match (self, access) {
             (_, Access::Sim(simulation, _)) => {
                 simulation.wipe(node);
+                Ok(())
+            }
+            (Self::Swarm(swarm), _) => {
+                swarm.wipe(node);
                 Ok(())
             }
             _ => disk::wipe(plan, node),
@@ -165,6 +178,7 @@ impl Backend {
             #[cfg(not(unix))]
             (backend @ Self::Process(_), _) => Err(backend.cannot("pause nodes")),
             (Self::Docker(docker), _) => docker.pause(node, paused).await,
+            (Self::Swarm(swarm), _) => swarm.pause(node, paused).await,
             (Self::Sim, _) => Err(not_simulated()),
         }
     }
@@ -183,10 +197,30 @@ impl Backend {
             (_, Access::Sim(simulation, _)) => {
                 Ok(simulation.set_conditions(node, links, changed, surroundings))
             }
+            (Self::Swarm(swarm), _) => {
+                swarm.keep_conditions(node, disk::conditions(plan, links, surroundings));
+                Ok(Ok(()))
+            }
             _ => {
                 disk::keep_conditions(plan, node, links, surroundings)?;
                 Ok(Ok(()))
             }
+        }
+    }
+
+    /// Takes a machine away, by its number from 1, with all that runs on it.
+    pub async fn lose(&mut self, machine: u64) -> Result<(), BackendError> {
+        match self {
+            Self::Swarm(swarm) => swarm.lose(machine).await,
+            backend => Err(backend.cannot("lose machines")),
+        }
+    }
+
+    /// Brings a machine back. What ran on it does not run until it is launched.
+    pub async fn regain(&mut self, machine: u64) -> Result<(), BackendError> {
+        match self {
+            Self::Swarm(swarm) => swarm.regain(machine).await,
+            backend => Err(backend.cannot("bring machines back")),
         }
     }
 
@@ -200,6 +234,7 @@ impl Backend {
             (_, Access::Sim(simulation, _)) => simulation.ended(node),
             (Self::Process(process), _) => process.ended(node),
             (Self::Docker(docker), _) => docker.ended(node).await,
+            (Self::Swarm(swarm), _) => swarm.ended(node).await,
             (Self::Sim, Access::Rpc(_)) => None,
         }
     }
@@ -209,6 +244,7 @@ impl Backend {
         match self {
             Self::Process(_) => process::logs(plan, node, lines),
             Self::Docker(docker) => docker.logs(node, lines).await,
+            Self::Swarm(swarm) => swarm.logs(plan, node, lines).await,
             // What happened is told by the seed.
             Self::Sim => Vec::new(),
         }
@@ -219,6 +255,7 @@ impl Backend {
         match self {
             Self::Process(_) | Self::Sim => {}
             Self::Docker(docker) => docker.save_logs(plan).await,
+            Self::Swarm(swarm) => swarm.save_logs(plan).await,
         }
     }
 
@@ -227,6 +264,7 @@ impl Backend {
         match self {
             Self::Process(process) => process.cleanup().await,
             Self::Docker(docker) => docker.cleanup().await,
+            Self::Swarm(swarm) => swarm.cleanup().await,
             Self::Sim => {}
         }
     }
@@ -252,6 +290,12 @@ pub async fn choose(
             let docker = Docker::find(options.image.as_deref(), progress).await?;
             let reason = format!("{asked}, {}", docker.description());
             Ok((Backend::Docker(docker), reason))
+        }
+        BackendChoice::Swarm => {
+            let image = options.image.as_deref();
+            let swarm = Swarm::find(image, &options.swarm, progress).await?;
+            let reason = format!("{asked}, {}", swarm.description());
+            Ok((Backend::Swarm(swarm), reason))
         }
         BackendChoice::Sim => Ok((Backend::Sim, format!("{asked}, virtual time"))),
         BackendChoice::Auto => match Docker::find(options.image.as_deref(), progress).await {
@@ -333,7 +377,7 @@ fn roles() -> impl Iterator<Item = Capability> {
 /// What a backend can do beside what all can. Whoever teaches one something adds it here.
 pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
     let mut capabilities = match backend {
-        "process" | "docker" | "sim" => engine_capabilities(),
+        "process" | "docker" | "swarm" | "sim" => engine_capabilities(),
         _ => BTreeSet::new(),
     };
     // Nodes that are programs of their own: what they say and show is read.
@@ -348,7 +392,7 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
         Capability::Invariant("no_invalid_block"),
         Capability::Invariant("no_honest_penalty"),
     ];
-    if matches!(backend, "process" | "docker") {
+    if matches!(backend, "process" | "docker" | "swarm") {
         capabilities.extend(read);
     }
     capabilities.extend(match backend {
@@ -366,7 +410,7 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
             #[cfg(target_os = "linux")]
             Capability::Invariant("descriptors"),
         ],
-        "docker" => vec![
+        "docker" | "swarm" => vec![
             Capability::Image,
             Capability::Fault(ActionKind::Pause),
             Capability::Quantity("memory_mib"),
@@ -390,6 +434,10 @@ pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
         ],
         _ => Vec::new(),
     });
+    if backend == "swarm" {
+        let machines = Capability::Fault(ActionKind::MachineLoss);
+        capabilities.extend([Capability::Machines, machines]);
+    }
     match backend {
         "sim" => capabilities.extend(sim::CONFIG_KEYS.map(Capability::Config)),
         _ => capabilities.extend(config_keys().map(Capability::Config)),

@@ -237,9 +237,51 @@ pub struct BackendOptions {
     /// The node program of the process backend; the one beside this program if absent
     #[arg(long, value_name = "PATH", env = "TRISKEL_NODE")]
     pub node: Option<PathBuf>,
-    /// The image of the docker backend; built from this repository if absent
+    /// The image of the docker and swarm backends; built from this repository if absent
     #[arg(long, value_name = "NAME", env = "TRISKEL_IMAGE")]
     pub image: Option<String>,
+    /// Which machines.
+    #[command(flatten)]
+    pub swarm: SwarmOptions,
+}
+
+/// Where the flags of the swarm backend stand.
+const SWARM: &str = "Backend swarm";
+
+/// The machines of the swarm backend.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SwarmOptions {
+    /// An engine of the swarm, as `docker` is told of it: a context (`docker context ls`) or an address as ssh://you@machine. Say
+    /// it once for each machine, the first of which is machine 1; one of them must be a manager. If absent, the engine that
+    /// `docker` talks to
+    #[arg(
+        long = "engine",
+        help_heading = SWARM,
+        value_name = "ENGINE",
+        env = "TRISKEL_ENGINES",
+        value_delimiter = ','
+    )]
+    pub engines: Vec<String>,
+    /// What makes a machine go away for the fault machine-loss: sh runs it here with TRISKEL_MACHINE, its number, and
+    /// TRISKEL_ENGINE, as in `ssh host-$TRISKEL_MACHINE 'echo b > /proc/sysrq-trigger'`. If absent, all nodes there are killed at
+    /// one moment instead
+    #[arg(
+        long,
+        help_heading = SWARM,
+        value_name = "COMMAND",
+        env = "TRISKEL_MACHINE_DOWN",
+        requires = "machine_up"
+    )]
+    pub machine_down: Option<String>,
+    /// What brings it back, if anything is needed for that; `true` if not
+    #[arg(
+        long,
+        help_heading = SWARM,
+        value_name = "COMMAND",
+        env = "TRISKEL_MACHINE_UP",
+        requires = "machine_down"
+    )]
+    pub machine_up: Option<String>,
 }
 
 /// What a run is asked for.
@@ -317,6 +359,9 @@ pub struct ReproduceOptions {
     /// The image of the docker backend; the one that was run if absent
     #[arg(long, value_name = "NAME")]
     pub image: Option<String>,
+    /// Which machines.
+    #[command(flatten)]
+    pub swarm: SwarmOptions,
     /// Where the run leaves its evidence
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
@@ -372,6 +417,8 @@ pub enum BackendChoice {
     Auto,
     /// Containers
     Docker,
+    /// Services of a Docker Swarm, on several machines
+    Swarm,
     /// Child processes
     Process,
     /// Simulated machines in virtual time
@@ -384,6 +431,7 @@ impl BackendChoice {
         match self {
             Self::Auto => "auto",
             Self::Docker => "docker",
+            Self::Swarm => "swarm",
             Self::Process => "process",
             Self::Sim => "sim",
         }

@@ -48,6 +48,8 @@ pub struct Engine {
     /// The faults from which `links` follow.
     on_links: Vec<usize>,
     links: Desired,
+    /// The machines that were taken away, and are not back yet.
+    lost_machines: BTreeSet<u64>,
     /// Nodes of a lasting network that have ended by themselves: nothing is done to them until somebody starts them again.
     lost: BTreeSet<usize>,
     /// Whether all nodes are as wanted.
@@ -107,6 +109,7 @@ impl Engine {
             began: None,
             on_links: Vec::new(),
             links,
+            lost_machines: BTreeSet::new(),
             lost: BTreeSet::new(),
             settled: true,
             over: None,
@@ -429,6 +432,7 @@ impl Run {
         let now = self.since_mining();
         self.engine.update_links(&self.plan, now);
         self.engine.settled = true;
+        self.adapt_machines().await?;
         self.adapt_running().await?;
         for node in 0..self.plan.nodes.len() {
             if !self.engine.lost.contains(&node) {

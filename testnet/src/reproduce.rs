@@ -52,9 +52,10 @@ pub async fn reproduce(options: ReproduceOptions) -> Exit {
                 _ => options.node,
             },
             image: match choice {
-                BackendChoice::Docker => options.image.or(name),
+                BackendChoice::Docker | BackendChoice::Swarm => options.image.or(name),
                 _ => options.image,
             },
+            swarm: options.swarm,
         },
         runs: options.runs,
         json: options.json,

@@ -61,7 +61,7 @@ pub use when::When;
 pub use who::Who;
 
 pub use limits::MAX_NAME_BYTES;
-use limits::MAX_NODES;
+use limits::{MAX_MACHINES, MAX_NODES};
 use range::{optional_within, within};
 
 /// The scenario of a run that names none.
@@ -109,6 +109,15 @@ pub struct Scenario {
     )]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub hashrate: Option<u64>,
+    /// Machines over which the nodes are spread, in turn: node-1 on machine 1, node-2 on machine 2 and so on. Where nothing is
+    /// said, a backend of several machines spreads them over all that it has.
+    #[serde(
+        default,
+        deserialize_with = "optional_within::<_, 1, MAX_MACHINES>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub machines: Option<u64>,
     /// Who dials whom.
     #[serde(default)]
     pub topology: Topology,
@@ -157,6 +166,7 @@ impl Default for Scenario {
             duration: None,
             transfers: 0,
             hashrate: None,
+            machines: None,
             topology: Topology::default(),
             network: NetworkSection::default(),
             groups: Vec::new(),

@@ -14,11 +14,12 @@ use testnet::run;
 use testnet::scenario::Scenario;
 
 /// What takes long: many blocks or minutes of virtual time, many nodes, or roles and versions that not every backend has.
-const SLOW: [&str; 8] = [
+const SLOW: [&str; 9] = [
     "churn",
     "hash-rate-shock",
     "hostile-peers",
     "load",
+    "machine-loss",
     "rolling-upgrade",
     "scale",
     "selfish-miner",

@@ -205,6 +205,32 @@ fn what_a_backend_cannot_do_is_named_before_anything_starts() {
 }
 
 #[test]
+fn only_machines_are_lost_and_others_name_what_they_lack() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/machine-loss.toml");
+    let said = |verb: &str, backend: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
+        let output = command.args([verb, file, "--backend", backend]);
+        let output = output.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text)
+    };
+    for backend in ["sim", "process", "docker"] {
+        for verb in ["validate", "run"] {
+            let (code, text) = said(verb, backend);
+            assert_eq!(code, Some(3), "{text}");
+            for (key, capability) in [
+                ("machines", "placement on machines"),
+                ("faults[0].what", "fault machine-loss"),
+            ] {
+                let part = format!("key `{key}`: backend {backend} cannot do this: {capability}");
+                assert!(text.contains(&part), "{text}");
+            }
+        }
+    }
+    assert_eq!(said("validate", "swarm").0, Some(0));
+}
+
+#[test]
 fn what_is_explained_can_be_run() {
     let directory = tempfile::tempdir().unwrap();
     let explain = |arguments: &[&str]| {

@@ -11,8 +11,8 @@ use crate::engine::schedule::Surroundings;
 use crate::plan::Plan;
 
 /// What a node has in its data directory beside what it stored of the network.
-const KEY_FILE: &str = "node.key";
-const CONDITIONS_FILE: &str = "conditions.json";
+pub(super) const KEY_FILE: &str = "node.key";
+pub(super) const CONDITIONS_FILE: &str = "conditions.json";
 const CONDITIONS_VERSION: u64 = 1;
 
 /// A node's data directory.
@@ -27,12 +27,28 @@ pub(super) fn prepare(
     links: &BTreeMap<usize, Conditions>,
 ) -> Result<(), BackendError> {
     let data = directory(plan, node);
-    let secret = plan.node_keys(node).secret();
-    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     std::fs::create_dir_all(&data)
-        .and_then(|()| std::fs::write(data.join(KEY_FILE), text + "\n"))
+        .and_then(|()| std::fs::write(data.join(KEY_FILE), key(plan, node)))
         .map_err(|error| failed(plan, node, &error))?;
     keep_conditions(plan, node, links, &Surroundings::default())
+}
+
+/// The text of a node's key file.
+pub(super) fn key(plan: &Plan, node: usize) -> String {
+    let secret = plan.node_keys(node).secret();
+    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    text + "\n"
+}
+
+/// The text of the file that says what a node does to its links and clock.
+pub(super) fn conditions(
+    plan: &Plan,
+    links: &BTreeMap<usize, Conditions>,
+    surroundings: &Surroundings,
+) -> String {
+    let mut conditions = json!(plan.node_conditions(links, surroundings));
+    conditions["version"] = CONDITIONS_VERSION.into();
+    format!("{conditions:#}\n")
 }
 
 /// Writes what a node that is down does to its links and clock once it starts.
@@ -42,10 +58,8 @@ pub(super) fn keep_conditions(
     links: &BTreeMap<usize, Conditions>,
     surroundings: &Surroundings,
 ) -> Result<(), BackendError> {
-    let mut conditions = json!(plan.node_conditions(links, surroundings));
-    conditions["version"] = CONDITIONS_VERSION.into();
     let file = directory(plan, node).join(CONDITIONS_FILE);
-    let written = std::fs::write(file, format!("{conditions:#}\n"));
+    let written = std::fs::write(file, conditions(plan, links, surroundings));
     written.map_err(|error| failed(plan, node, &error))
 }
 

@@ -4,9 +4,9 @@
 //! What a node stores lies below the run's directory, as that of a process does. So it survives its container, nothing of it is
 //! left in the engine, and files can be put there while the node is down. Containers run as whoever owns that directory.
 
-mod command;
-mod image;
-mod logs;
+pub(super) mod command;
+pub(super) mod image;
+pub(super) mod logs;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -20,36 +20,32 @@ use super::ports::free_ports;
 use super::{BackendError, Ended, disk, repository_root};
 use crate::engine::links::desired;
 use crate::evidence::record::Program;
-use crate::journal;
 use crate::network::Access;
 use crate::plan::{Place, Plan};
 use crate::progress::Progress;
 use crate::scenario::{Act, Upgrade};
-use command::{both, docker, output, remove};
-use image::DEFAULT_IMAGE;
-use logs::Copies;
+use command::{Engine, docker};
+use logs::{Copies, Source};
 
 /// Everything that a run makes bears this label with the run's id, so that cleaning up removes exactly its own.
-const RUN_LABEL: &str = "triskel.run";
-const NODE_LABEL: &str = "triskel.node";
-const PEER_PORT: u16 = 9_000;
+pub(super) const RUN_LABEL: &str = "triskel.run";
+pub(super) const NODE_LABEL: &str = "triskel.node";
+pub(super) const PEER_PORT: u16 = 9_000;
 /// A name that all nodes have: the engine's DNS answers with their addresses.
-const SEED: &str = "seed";
-const RPC_PORT: u16 = 10_000;
+pub(super) const SEED: &str = "seed";
+pub(super) const RPC_PORT: u16 = 10_000;
 /// The program of those who break the rules, in the image.
-const ADVERSARY: &str = "/adversary";
-const CONFIG: &str = "/etc/triskel/node.toml";
+pub(super) const ADVERSARY: &str = "/adversary";
+pub(super) const CONFIG: &str = "/etc/triskel/node.toml";
 /// Not where images keep their volume.
 const DATA: &str = "/run/triskel";
 
 /// An engine that is there answers at once; one behind a dead socket or host never does.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// More starts at once only queue in the engine.
-const PARALLEL_STARTS: usize = 16;
-/// An engine may fail to freeze a container whose processes are busy just then (cgroups of version 1): it changes nothing then.
-const PAUSE_ATTEMPTS: usize = 10;
+pub(super) const PARALLEL_STARTS: usize = 16;
 /// How long a node may take to end when it is asked to, in seconds: as long as a process.
-const STOP_TIMEOUT_S: &str = "3";
+pub(super) const STOP_TIMEOUT_S: &str = "3";
 
 /// Starts nodes as containers.
 #[derive(Debug)]
@@ -86,13 +82,7 @@ impl Docker {
         let image = match (image, repository_root()) {
             (Some(image), _) => image::ensure(image, progress).await?,
             (None, Some(root)) => image::build(&root, progress).await?,
-            (None, None) => {
-                let present = docker(&["image", "inspect", "--format", "{{.Id}}", DEFAULT_IMAGE]);
-                let missing =
-                    format!("docker: there is no image {DEFAULT_IMAGE}, nor a docker/Dockerfile");
-                present.await.map_err(|_| BackendError(missing))?;
-                DEFAULT_IMAGE.to_owned()
-            }
+            (None, None) => image::default().await?,
         };
         Ok(Self {
             image,
@@ -198,9 +188,18 @@ impl Docker {
     }
 
     async fn copy_logs(&mut self, plan: &Plan, node: usize) {
+        let source = self.source(plan, node);
+        self.copies.begin(node, source).await;
+    }
+
+    fn source(&self, plan: &Plan, node: usize) -> Source {
         let names = self.nodes[node].iter();
-        let names = names.map(|container| container.name.clone()).collect();
-        self.copies.begin(node, plan.node_log(node), names).await;
+        Source {
+            engine: Engine::default(),
+            containers: names.map(|container| container.name.clone()).collect(),
+            file: plan.node_log(node),
+            offset: 0,
+        }
     }
 
     /// Ends a node. The engine kills one that does not end when it is asked to.
@@ -218,15 +217,9 @@ impl Docker {
 
     /// Has a node stand still, or go on.
     pub(super) async fn pause(&mut self, node: usize, paused: bool) -> Result<(), BackendError> {
-        let verb = if paused { "pause" } else { "unpause" };
-        let arguments = [verb, &self.current(node).name];
-        for _ in 1..PAUSE_ATTEMPTS {
-            match docker(&arguments).await {
-                Err(error) if error.0.contains("unable to freeze") => {}
-                done => return done.map(|_| ()),
-            }
-        }
-        docker(&arguments).await.map(|_| ())
+        Engine::default()
+            .pause(&self.current(node).name, paused)
+            .await
     }
 
     fn current(&self, node: usize) -> &Container {
@@ -338,11 +331,7 @@ impl Docker {
 
     pub(super) async fn ended(&self, node: usize) -> Option<Ended> {
         let container = self.nodes.get(node)?.last()?;
-        let format = "{{.State.Running}} {{.State.ExitCode}}";
-        let state = docker(&["inspect", "--format", format, &container.name])
-            .await
-            .ok()?;
-        let code = state.strip_prefix("false ")?.parse().ok();
+        let code = Engine::default().exit_code(&container.name).await?;
         Some(Ended { code })
     }
 
@@ -354,25 +343,13 @@ impl Docker {
         else {
             return Vec::new();
         };
-        match output(&["logs", "--tail", &lines.to_string(), &container.name]).await {
-            Ok(output) => journal::last_lines(&both(&output), lines),
-            Err(_) => Vec::new(),
-        }
+        Engine::default().last_lines(&container.name, lines).await
     }
 
     /// Writes all that the containers have said so far, and no more from now on.
     pub(super) async fn save_logs(&mut self, plan: &Plan) {
         self.copies.end().await;
-        let mut tasks = JoinSet::new();
-        for (node, containers) in self.nodes.iter().enumerate() {
-            let names: Vec<_> = containers.iter().map(|one| one.name.clone()).collect();
-            let file = plan.node_log(node);
-            tasks.spawn(async move {
-                // Evidence that cannot be written must not hide the verdict.
-                let _ = logs::copy(&file, &names, None).await;
-            });
-        }
-        tasks.join_all().await;
+        logs::copy_all((0..self.nodes.len()).map(|node| self.source(plan, node))).await;
     }
 
     pub(super) async fn cleanup(&mut self) {
@@ -382,16 +359,19 @@ impl Docker {
             return;
         };
         let filter = format!("label={RUN_LABEL}={run}");
-        remove(
-            &["ps", "--all", "--quiet", "--filter", &filter],
-            &["rm", "--force", "--volumes"],
-        )
-        .await;
-        remove(
-            &["network", "ls", "--quiet", "--filter", &filter],
-            &["network", "rm"],
-        )
-        .await;
+        let engine = Engine::default();
+        engine
+            .remove(
+                &["ps", "--all", "--quiet", "--filter", &filter],
+                &["rm", "--force", "--volumes"],
+            )
+            .await;
+        engine
+            .remove(
+                &["network", "ls", "--quiet", "--filter", &filter],
+                &["network", "rm"],
+            )
+            .await;
         self.nodes.clear();
     }
 }
@@ -425,7 +405,7 @@ fn start(container: &Container) -> Arguments {
 }
 
 /// The images that a plan names, beside the run's.
-fn images(plan: &Plan) -> impl Iterator<Item = &str> {
+pub(super) fn images(plan: &Plan) -> impl Iterator<Item = &str> {
     let nodes = plan.nodes.iter().map(|node| node.image.as_ref());
     let upgrades = plan.faults.iter().map(|fault| match &fault.act {
         Act::Upgrade(upgrade) => upgrade.image.as_ref(),

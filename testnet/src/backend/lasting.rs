@@ -22,6 +22,10 @@ pub fn check_outlives(choice: BackendChoice) -> Result<(), BackendError> {
         BackendChoice::Docker => {
             "backend docker: a network that stays up cannot be of containers yet: use --backend process"
         }
+        BackendChoice::Swarm => {
+            "backend swarm: a network that stays up is `docker stack deploy` of docker/swarm/stack.yaml; `testnet up` needs \
+             --backend process"
+        }
         BackendChoice::Sim => {
             "backend sim: its nodes live in one command and end with it: `testnet run --backend sim`; \
              a network that stays up needs --backend process"
@@ -69,7 +73,7 @@ impl Backend {
             Self::Process(process) => Ok(std::path::absolute(process.program())?
                 .display()
                 .to_string()),
-            Self::Docker(_) | Self::Sim => Ok(String::new()),
+            Self::Docker(_) | Self::Swarm(_) | Self::Sim => Ok(String::new()),
         }
     }
 
@@ -145,7 +149,7 @@ impl Backend {
     pub async fn erase(&mut self, plan: &Plan) {
         match self {
             Self::Process(process) => process.find_again(plan),
-            Self::Docker(_) | Self::Sim => {}
+            Self::Docker(_) | Self::Swarm(_) | Self::Sim => {}
         }
         self.cleanup().await;
     }
@@ -154,7 +158,7 @@ impl Backend {
     pub fn runs(&mut self, node: usize) -> bool {
         match self {
             Self::Process(process) => process.runs(node),
-            Self::Docker(_) | Self::Sim => true,
+            Self::Docker(_) | Self::Swarm(_) | Self::Sim => true,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Brings nodes to what the faults want of them.
 
+use std::collections::BTreeSet;
+
 use tokio::task::JoinSet;
 
 use super::Applied;
@@ -9,6 +11,23 @@ use crate::scenario::Act;
 use crate::stage::{Failure, Run};
 
 impl Run {
+    /// Takes machines away and brings them back. Their nodes follow: with a machine goes all that is on it, at once.
+    pub(super) async fn adapt_machines(&mut self) -> Result<(), Failure> {
+        let wanted = self.engine.schedule.lost_machines(&self.plan.nodes);
+        let lost = &self.engine.lost_machines;
+        let gone: Vec<_> = wanted.difference(lost).copied().collect();
+        let back: Vec<_> = lost.difference(&wanted).copied().collect();
+        for machine in gone {
+            self.engine.lost_machines.insert(machine);
+            self.backend.lose(machine).await?;
+        }
+        for machine in back {
+            self.backend.regain(machine).await?;
+            self.engine.lost_machines.remove(&machine);
+        }
+        Ok(())
+    }
+
     /// Brings a node to what is wanted of it. What an unanswering node does not take is tried again at the next look.
     pub(super) async fn adapt(&mut self, node: usize, turn: Option<Turn>) -> Result<(), Failure> {
         let wanted = self.engine.schedule.wanted(node, &self.plan.nodes[node]);
@@ -24,17 +43,22 @@ impl Run {
         let before = self.engine.nodes[node].wanted;
         if before.up && !wanted.up {
             let kill = act == Some(Act::Kill);
-            self.backend.end(&self.plan, &access, node, kill).await?;
+            // It is gone already where its machine is.
+            let machine = self.plan.nodes[node].machine.unwrap_or_default();
+            if !self.engine.lost_machines.contains(&machine) {
+                self.backend.end(&self.plan, &access, node, kill).await?;
+            }
             self.engine.nodes[node].wanted.up = false;
             self.engine.nodes[node].wanted.paused = false;
             self.states[node] = None;
         }
         let is_down = !self.engine.nodes[node].wanted.up;
-        if is_down && act == Some(Act::Wipe) {
+        let is_wiped = is_down && act == Some(Act::Wipe);
+        if is_wiped {
             self.backend.wipe(&self.plan, &access, node)?;
         }
         if is_down {
-            self.keep_conditions(node, wanted)?;
+            self.keep_conditions(node, wanted, is_wiped)?;
         }
         // One that found its disk full would find it full again.
         let waits_for_room = self.engine.nodes[node].fell && wanted.surroundings.disk_full;
@@ -87,10 +111,17 @@ impl Run {
         Ok(())
     }
 
-    /// Sets links and clock of a node that is down, on its disk.
-    fn keep_conditions(&mut self, node: usize, wanted: Wanted) -> Result<(), Failure> {
-        let Some(changed) = self.engine.changed(node, wanted) else {
-            return Ok(());
+    /// Sets links and clock of a node that is down, on its disk, which may be a new one.
+    fn keep_conditions(
+        &mut self,
+        node: usize,
+        wanted: Wanted,
+        is_wiped: bool,
+    ) -> Result<(), Failure> {
+        let changed = match self.engine.changed(node, wanted) {
+            Some(changed) => changed,
+            None if is_wiped => BTreeSet::new(),
+            None => return Ok(()),
         };
         let (access, links) = (self.network.access(node), &self.engine.links[node]);
         let surroundings = wanted.surroundings;

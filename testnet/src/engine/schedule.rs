@@ -1,6 +1,6 @@
 //! When faults begin and end, and what all of them together make of each node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::snapshot::Snapshot;
@@ -179,6 +179,15 @@ impl Schedule {
             .collect()
     }
 
+    /// The machines that are lost now, by their numbers.
+    pub fn lost_machines(&self, nodes: &[Node]) -> BTreeSet<u64> {
+        let losses = self.faults.iter().filter(|entry| {
+            matches!(entry.phase, Phase::Active { .. }) && entry.fault.act == Act::MachineLoss
+        });
+        let lost = losses.flat_map(|entry| &entry.fault.nodes);
+        lost.filter_map(|&node| nodes[node].machine).collect()
+    }
+
     /// What the faults make of a node.
     pub fn wanted(&self, index: usize, node: &Node) -> Wanted {
         let mut wanted = Wanted {
@@ -199,9 +208,12 @@ impl Schedule {
                 Act::Join => wanted.up = true,
                 Act::Leave => down = true,
                 Act::ClockJump(offset) => surroundings.clock_offset_ms += offset.as_us() / 1_000,
-                Act::Stop | Act::Kill | Act::Restart | Act::Wipe | Act::Upgrade(_) => {
-                    down |= active;
-                }
+                Act::Stop
+                | Act::Kill
+                | Act::Restart
+                | Act::Wipe
+                | Act::Upgrade(_)
+                | Act::MachineLoss => down |= active,
                 Act::Pause => wanted.paused |= active,
                 Act::ClockSkew(offset) if active => {
                     surroundings.clock_offset_ms += offset.as_us() / 1_000;
@@ -219,7 +231,7 @@ impl Schedule {
 
 impl Entry {
     fn heals_with_mining(&self) -> bool {
-        let stays = matches!(self.fault.act, Act::Stop | Act::Kill);
+        let stays = matches!(self.fault.act, Act::Stop | Act::Kill | Act::MachineLoss);
         matches!(self.phase, Phase::Active { until: None, .. }) && !stays
     }
 

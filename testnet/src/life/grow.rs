@@ -71,6 +71,7 @@ impl State {
             group: ORDINARY.to_owned(),
             role: crate::scenario::Role::default(),
             region: None,
+            machine: None,
             dials,
             joins_later: false,
             ..like.cloned().unwrap_or_default()
@@ -198,7 +199,7 @@ impl Backend {
     async fn discard(&mut self, plan: &crate::plan::Plan, node: usize) -> Result<(), LifeError> {
         match self {
             Self::Process(process) => process.discard(plan, node).await?,
-            Self::Docker(_) | Self::Sim => {}
+            Self::Docker(_) | Self::Swarm(_) | Self::Sim => {}
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub enum Capability {
     Streams,
     /// Nodes that find their peers by a seed's name.
     Seeded,
+    /// Nodes on several machines.
+    Machines,
     /// An image for some nodes.
     Image,
     /// A program for some nodes.
@@ -63,6 +65,7 @@ impl fmt::Display for Capability {
             Self::Config(key) => return write!(formatter, "configuration {key} by node"),
             Self::Seeded => "seeds",
             Self::Streams => "streams by node",
+            Self::Machines => "placement on machines",
             Self::Image => "images by node",
             Self::Program => "programs by node",
             Self::Role(role) => return write!(formatter, "role {role}"),
@@ -142,6 +145,9 @@ impl Scenario {
     }
 
     fn need_nodes(&self, list: &mut List) {
+        if self.machines.is_some() {
+            list.add(Capability::Machines, "machines".to_owned());
+        }
         for (index, group) in self.groups.iter().enumerate() {
             let key = |name: &str| format!("groups[{index}].{name}");
             if !group.role.is_honest() {

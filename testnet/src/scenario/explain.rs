@@ -47,6 +47,7 @@ impl Expanded {
             for detail in role
                 .into_iter()
                 .chain(node.region.map(|region| region.to_string()))
+                .chain(node.machine.map(|machine| format!("machine {machine}")))
             {
                 label = format!("{label}\\n{detail}");
             }

@@ -40,6 +40,8 @@ pub struct Node {
     pub role: Role,
     /// Where it is.
     pub region: Option<Region>,
+    /// The number of the machine on which it is, from 1, where the scenario says so.
+    pub machine: Option<u64>,
     /// Hashes per second by stream. Streams that are absent it does not mine.
     pub hashrates: BTreeMap<StreamName, u64>,
     /// Its image, where it is a container; the run's if absent.
@@ -123,6 +125,8 @@ pub enum Act {
     DiskFull,
     /// They resolve no seed.
     SeedOutage,
+    /// The machines on which they are go away, with all nodes there, and come back.
+    MachineLoss,
     /// They start.
     Join,
     /// They end for good.
@@ -199,6 +203,11 @@ impl Occurrence {
             _ => {}
         }
         (!self.nodes.is_empty()).then_some(self)
+    }
+
+    /// Whether it takes machines away.
+    pub fn is_machine_loss(&self) -> bool {
+        self.act == Act::MachineLoss
     }
 
     /// Whether it keeps what `from` sends from reaching `to`. A flapping node is meant while it is isolated.

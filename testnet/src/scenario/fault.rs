@@ -72,6 +72,8 @@ pub enum Action {
     DiskFull,
     /// The nodes resolve no name of a DNS seed.
     SeedOutage,
+    /// The machines on which the nodes are go away, with everything there, and come back afterwards. Asks for `machines`.
+    MachineLoss,
     /// The nodes start only now.
     Join,
     /// The nodes are asked to end, and never come back.
@@ -137,6 +139,8 @@ pub enum ActionKind {
     DiskFull,
     /// See [`Action::SeedOutage`].
     SeedOutage,
+    /// See [`Action::MachineLoss`].
+    MachineLoss,
     /// See [`Action::Join`].
     Join,
     /// See [`Action::Leave`].
@@ -149,7 +153,7 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// All of them, with the word that a file has.
-    pub const ALL: [(&'static str, Self); 19] = [
+    pub const ALL: [(&'static str, Self); 20] = [
         ("stop", Self::Stop),
         ("kill", Self::Kill),
         ("pause", Self::Pause),
@@ -165,6 +169,7 @@ impl ActionKind {
         ("clock-jump", Self::ClockJump),
         ("disk-full", Self::DiskFull),
         ("seed-outage", Self::SeedOutage),
+        ("machine-loss", Self::MachineLoss),
         ("join", Self::Join),
         ("leave", Self::Leave),
         ("upgrade", Self::Upgrade),
@@ -206,6 +211,7 @@ impl Action {
             Self::ClockJump(_) => ActionKind::ClockJump,
             Self::DiskFull => ActionKind::DiskFull,
             Self::SeedOutage => ActionKind::SeedOutage,
+            Self::MachineLoss => ActionKind::MachineLoss,
             Self::Join => ActionKind::Join,
             Self::Leave => ActionKind::Leave,
             Self::Upgrade(_) => ActionKind::Upgrade,

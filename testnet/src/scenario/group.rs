@@ -34,6 +34,9 @@ pub struct Group {
     /// Where the nodes are: the first node in the first region, and so around the list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<Region>,
+    /// The machines on which the nodes are, by number from 1: the first node on the first of them, and so around the list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<u64>,
     /// The image of the nodes, where they are containers; that of the run if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -182,6 +185,12 @@ impl Group {
         Self { regions, ..self }
     }
 
+    /// On these machines, in turn.
+    pub fn machines(self, machines: impl IntoIterator<Item = u64>) -> Self {
+        let machines = machines.into_iter().collect();
+        Self { machines, ..self }
+    }
+
     /// The name of a node of this group, of `count`.
     pub(crate) fn node_name(&self, index: u64, count: u64) -> String {
         match count == 1 && self.name != ORDINARY {
@@ -217,4 +226,6 @@ pub fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Words that choose nodes, see [`Who`](super::Who).
-const RESERVED: [&str; 7] = ["all", "honest", "half", "random", "share", "region", "of"];
+const RESERVED: [&str; 8] = [
+    "all", "honest", "half", "random", "share", "region", "machine", "of",
+];

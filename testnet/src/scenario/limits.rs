@@ -3,6 +3,9 @@
 /// Nodes: what the simulator has been seen to carry. Real nodes end far earlier, at what the machine can hold.
 pub const MAX_NODES: u64 = 5_000;
 
+/// Machines: each is an engine that commands are sent to, one by one.
+pub const MAX_MACHINES: u64 = 1_000;
+
 /// Edges: sixteen a node, twice what a node dials by itself. A denser graph is nearly complete for the eye and costs square time.
 pub const MAX_EDGES: usize = 80_000;
 

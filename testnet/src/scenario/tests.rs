@@ -195,6 +195,14 @@ fn groups_are_checked() {
         ),
         (group("count = 0"), &["groups[0].count", "1 to 5000"]),
         (
+            group("machines = [2]"),
+            &["groups[0].machines", "the key `machines` must say"],
+        ),
+        (
+            format!("machines = 2\n{}", group("machines = [1, 3]")),
+            &["groups[0].machines", "there is no machine 3"],
+        ),
+        (
             group("count = 5_000"),
             &["groups", "5004 nodes are not allowed"],
         ),
@@ -252,11 +260,19 @@ fn faults_are_checked() {
     let fault = |rest: &str| format!("[[faults]]\n{rest}");
     for (rest, parts) in [
         (
+            "when = '1s'\nwhat = 'machine-loss'",
+            &["key `faults[0].what`: nothing says on which machines"][..],
+        ),
+        (
+            "when = '1s'\nwhat = 'kill'\nwho = 'machine 1'",
+            &["key `faults[0].who`: no node is on machine 1"],
+        ),
+        (
             "when = 'soon'\nwhat = 'kill'",
             &[
                 "some.toml:5: key `faults[0].when`: `soon` is not known",
                 "30s",
-            ][..],
+            ],
         ),
         (
             "when = '1s'\nwhat = 'kil'",

@@ -25,6 +25,8 @@ pub enum Who {
     Named(String),
     /// `region tokyo`.
     Region(Region),
+    /// `machine 2`: all nodes there.
+    Machine(u64),
     /// `half`, `half of GROUP`: the smaller half of them, drawn.
     Half(Box<Self>),
     /// `random 2`, `random 2 of GROUP`: so many of them, drawn.
@@ -58,6 +60,10 @@ impl Who {
             Self::Named(name) => named(name, nodes),
             Self::Region(region) => match which(&|node| node.region == Some(*region)) {
                 found if found.is_empty() => Err(format!("no node is in region {region}")),
+                found => Ok(found),
+            },
+            Self::Machine(machine) => match which(&|node| node.machine == Some(*machine)) {
+                found if found.is_empty() => Err(format!("no node is on machine {machine}")),
                 found => Ok(found),
             },
             Self::Half(of) => {
@@ -178,6 +184,7 @@ impl fmt::Display for Who {
             Self::Honest => formatter.write_str("honest"),
             Self::Named(name) => formatter.write_str(name),
             Self::Region(region) => write!(formatter, "region {region}"),
+            Self::Machine(machine) => write!(formatter, "machine {machine}"),
             Self::Half(who) => write!(formatter, "half{}", of(who)),
             Self::Random(count, who) => write!(formatter, "random {count}{}", of(who)),
             Self::Share(share, who) => write!(formatter, "share {share}{}", of(who)),
@@ -195,8 +202,8 @@ impl FromStr for Who {
     fn from_str(text: &str) -> Result<Self, String> {
         let refused = || {
             format!(
-                "{text:?} is not allowed here; allowed are all, honest, half, random N, share 0.3, region NAME, the name of a node \
-                 or a group, and `of NAME` behind half, random and share"
+                "{text:?} is not allowed here; allowed are all, honest, half, random N, share 0.3, region NAME, machine N, the \
+                 name of a node or a group, and `of NAME` behind half, random and share"
             )
         };
         if text.len() > MAX_TEXT_BYTES {
@@ -221,6 +228,10 @@ impl FromStr for Who {
             (["all"], None) => Ok(Self::All),
             (["honest"], None) => Ok(Self::Honest),
             (["region", name], None) => name.parse().map(Self::Region),
+            (["machine", number], None) => match number.parse() {
+                Ok(number) if number > 0 => Ok(Self::Machine(number)),
+                _ => Err(refused()),
+            },
             ([name], None) if super::group::check_name(name).is_ok() => Ok(Self::named(*name)),
             _ => Err(refused()),
         }
@@ -283,11 +294,13 @@ impl JsonSchema for Who {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let text = serde_json::json!({
             "type": "string",
-            "examples": ["all", "honest", "node-1", "miners", "region tokyo", "half", "random 2 of miners", "share 0.3"],
+            "examples": [
+                "all", "honest", "node-1", "miners", "region tokyo", "machine 2", "half", "random 2 of miners", "share 0.3",
+            ],
         });
         json_schema!({
-            "description": "Which nodes: all, honest, half, random N, share 0.3, region NAME, or the name of a node or a group; \
-                `of NAME` behind half, random and share. A list stands for all that one of them chooses.",
+            "description": "Which nodes: all, honest, half, random N, share 0.3, region NAME, machine N, or the name of a node or \
+                a group; `of NAME` behind half, random and share. A list stands for all that one of them chooses.",
             "anyOf": [text, { "type": "array", "items": text, "minItems": 1 }],
         })
     }

@@ -5,15 +5,18 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::command::{command, docker};
+use super::command::{Engine, docker};
 use crate::backend::BackendError;
 use crate::progress::Progress;
 
 /// The image that is built from a repository.
-pub(super) const DEFAULT_IMAGE: &str = "triskel:dev";
+const DEFAULT_IMAGE: &str = "triskel:dev";
 
 /// Sees to an image that has a name: it is there, or is pulled.
-pub(super) async fn ensure(image: &str, progress: &mut Progress) -> Result<String, BackendError> {
+pub(in crate::backend) async fn ensure(
+    image: &str,
+    progress: &mut Progress,
+) -> Result<String, BackendError> {
     if docker(&["image", "inspect", "--format", "{{.Id}}", image])
         .await
         .is_err()
@@ -26,12 +29,23 @@ pub(super) async fn ensure(image: &str, progress: &mut Progress) -> Result<Strin
     Ok(image.to_owned())
 }
 
+/// The image that was built from a repository at some time, where there is none here.
+pub(in crate::backend) async fn default() -> Result<String, BackendError> {
+    let present = docker(&["image", "inspect", "--format", "{{.Id}}", DEFAULT_IMAGE]);
+    let missing = format!("docker: there is no image {DEFAULT_IMAGE}, nor a docker/Dockerfile");
+    present.await.map_err(|_| BackendError(missing))?;
+    Ok(DEFAULT_IMAGE.to_owned())
+}
+
 /// Builds a repository's image.
-pub(super) async fn build(root: &Path, progress: &mut Progress) -> Result<String, BackendError> {
+pub(in crate::backend) async fn build(
+    root: &Path,
+    progress: &mut Progress,
+) -> Result<String, BackendError> {
     /// Enough to show the compiler's complaint.
     const SHOWN_LINES: usize = 20;
     let failed = |error| BackendError(format!("docker: image {DEFAULT_IMAGE}: {error}"));
-    let mut command = command(&[
+    let mut command = Engine::default().command(&[
         "build",
         "--file",
         "docker/Dockerfile",

@@ -1,5 +1,7 @@
 //! Which faults happen when, and to whom.
 
+use std::collections::BTreeSet;
+
 use triskel::protocol::rng::Rng;
 
 use crate::scenario::explicit::{Act, Node, Occurrence};
@@ -156,6 +158,21 @@ impl Scenario {
                 "somebody must be there before others join".to_owned(),
             )),
             true => Err(("who", "this is nobody".to_owned())),
+            // A machine goes with all that is on it.
+            false if matches!(fault.what, Action::MachineLoss) => {
+                let machines: BTreeSet<_> =
+                    concerned.iter().map(|&node| nodes[node].machine).collect();
+                match machines.contains(&None) {
+                    true => Err((
+                        "what",
+                        "nothing says on which machines they are: the key `machines` does"
+                            .to_owned(),
+                    )),
+                    false => Ok((0..nodes.len())
+                        .filter(|&node| machines.contains(&nodes[node].machine))
+                        .collect()),
+                }
+            }
             false if matches!(fault.what, Action::SeedOutage) => {
                 let uses_seeds =
                     |node: &usize| nodes[*node].seeded || nodes[*node].setting("seeds").is_some();
@@ -217,6 +234,7 @@ impl Scenario {
             Action::ClockJump(offset) => Act::ClockJump(*offset),
             Action::DiskFull => Act::DiskFull,
             Action::SeedOutage => Act::SeedOutage,
+            Action::MachineLoss => Act::MachineLoss,
             Action::Join => Act::Join,
             Action::Leave => Act::Leave,
             Action::Upgrade(upgrade) => Act::Upgrade(upgrade.clone()),
@@ -319,6 +337,7 @@ pub(in crate::scenario) fn written(occurrence: &Occurrence, nodes: &[Node]) -> F
         Act::ClockJump(offset) => Action::ClockJump(*offset),
         Act::DiskFull => Action::DiskFull,
         Act::SeedOutage => Action::SeedOutage,
+        Act::MachineLoss => Action::MachineLoss,
         Act::Join => Action::Join,
         Act::Leave => Action::Leave,
         Act::Upgrade(upgrade) => Action::Upgrade(upgrade.clone()),

@@ -45,6 +45,11 @@ impl Scenario {
             nodes.extend((0..count).map(|index| self.make_node(group, index, count, default)));
         }
         check_names(&nodes)?;
+        if let Some(machines) = self.machines {
+            for (node, turn) in nodes.iter_mut().zip(0..) {
+                node.machine.get_or_insert(turn % machines + 1);
+            }
+        }
         Ok(nodes)
     }
 
@@ -64,6 +69,10 @@ impl Scenario {
             region: group
                 .regions
                 .get(index as usize % group.regions.len().max(1))
+                .copied(),
+            machine: group
+                .machines
+                .get(index as usize % group.machines.len().max(1))
                 .copied(),
             hashrates,
             image: group.image.clone(),
@@ -124,6 +133,22 @@ impl Scenario {
                 .find(|stream| !known.contains(stream))
             {
                 return wrong("streams", format!("the preset has no stream {stream}"));
+            }
+            let machines = self.machines.unwrap_or_default();
+            if let Some(machine) = group
+                .machines
+                .iter()
+                .find(|machine| !(1..=machines).contains(machine))
+            {
+                return wrong(
+                    "machines",
+                    match self.machines {
+                        Some(_) => format!(
+                            "there is no machine {machine}: the key `machines` says {machines}"
+                        ),
+                        None => "the key `machines` must say how many there are".to_owned(),
+                    },
+                );
             }
             overrides::check(&group.config, &format!("groups[{index}].config"))?;
         }

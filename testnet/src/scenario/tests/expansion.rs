@@ -51,6 +51,20 @@ fn every_scenario_of_the_catalogue_makes_sense() {
 }
 
 #[test]
+fn machines_are_filled_in_turn_and_lost_with_all_that_is_on_them() {
+    let expanded = expand(
+        "machines = 3\n[[groups]]\nname = 'far'\ncount = 3\nmachines = [3, 2]\n[[faults]]\nwhen = '1s'\nwhat = 'machine-loss'\n\
+         who = 'far-2'\nfor = '1s'",
+    );
+    assert_explicit(&expanded);
+    let machines: Vec<_> = expanded.nodes.iter().map(|node| node.machine).collect();
+    let expected = [1, 2, 3, 1, 3, 2, 3].map(Some);
+    assert_eq!(machines, expected);
+    assert_eq!(expanded.faults[0].nodes, [1, 5]);
+    assert!(expand("").nodes.iter().all(|node| node.machine.is_none()));
+}
+
+#[test]
 fn shares_of_the_hash_rate_are_what_they_say() {
     let text = "hashrate = 1000\n[[groups]]\nname = 'big'\ncount = 2\nshare = 0.5\n[[groups]]\nname = 'small'\nshare = 0.1";
     let expanded = expand(text);
