@@ -74,9 +74,9 @@ fn catalogue(name: &str) -> PathBuf {
     directory.join(format!("{name}.toml"))
 }
 
-/// What the engine has of a run.
-fn left(report: &Report) -> String {
-    let filter = format!("label=triskel.run={}", report.run);
+/// What the engine has of a run, or of a network that stays up.
+fn left(run: &str) -> String {
+    let filter = format!("label=triskel.run={run}");
     let list = |arguments: &[&str]| {
         let mut command = Command::new("docker");
         let output = command.args(arguments).args(["--filter", &filter]);
@@ -88,7 +88,7 @@ fn left(report: &Report) -> String {
 #[track_caller]
 fn assert_holds(report: &Report) {
     assert!(report.holds, "{}", report.text(Paint(false)));
-    assert_eq!(left(report), "", "{}", report.run);
+    assert_eq!(left(&report.run), "", "{}", report.run);
 }
 
 fn events(report: &Report, name: &str) -> Vec<Value> {
@@ -158,4 +158,112 @@ async fn the_fast_scenarios_hold_unchanged() {
         let report = run::execute(expanded, Backend::Docker(docker), runs.path());
         assert_holds(&report.await.unwrap());
     }
+}
+
+/// A directory of networks, all of which are removed in the end.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn output(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
+        command.args(arguments).env("TRISKEL_STATE", self.0.path());
+        command.output().unwrap()
+    }
+
+    /// What a command prints that succeeds.
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let code = output.status.code();
+        assert_eq!(code, Some(0), "{arguments:?}: {stdout}\n{stderr}");
+        stdout
+    }
+
+    #[track_caller]
+    fn status(&self, network: &str) -> Value {
+        let text = self.run(&["status", "--json", "--network", network]);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// How each node is.
+    #[track_caller]
+    fn conditions(&self, network: &str) -> Vec<(String, String)> {
+        let status = self.status(network);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let nodes = status["nodes"].as_array().unwrap().iter();
+        nodes
+            .map(|node| (text(&node["name"]), text(&node["condition"])))
+            .collect()
+    }
+
+    /// What its containers are labelled by.
+    fn id(&self, network: &str) -> String {
+        let state = self.0.path().join("networks").join(network);
+        let state = std::fs::read_to_string(state.join("state.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        state["id"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.output(&["clean", "--all"]);
+    }
+}
+
+#[track_caller]
+fn assert_are(conditions: &[(String, String)], expected: &[(&str, &str)]) {
+    let conditions = conditions.iter();
+    let conditions: Vec<_> = conditions.map(|(name, is)| (&name[..], &is[..])).collect();
+    assert_eq!(conditions, expected);
+}
+
+#[tokio::test]
+async fn a_network_of_containers_stays_up_until_it_is_cleaned() {
+    if engine().await.is_none() {
+        return;
+    }
+    let home = Home(tempfile::tempdir().unwrap());
+    let up = ["up", "--backend", "docker", "--network", "one"];
+    home.run(&[&up[..], &["--nodes", "3", "--set", "topology=ring"]].concat());
+    assert!(home.run(&up).contains("nothing to do"));
+    let run = |arguments: &[&str]| home.run(&[arguments, &["--network", "one"]].concat());
+    let runs = [("node-1", "runs"), ("node-2", "runs"), ("node-3", "runs")];
+    assert_are(&home.conditions("one"), &runs);
+    let logged = run(&["logs", "node-1", "-n", "5"]);
+    assert_eq!(logged.lines().count(), 5, "{logged}");
+    let asked = home.run(&["exec", "node-1", "--network", "one", "--", "status"]);
+    assert!(asked.contains("peers"), "{asked}");
+
+    run(&["stop", "node-1"]);
+    run(&["fault", "pause", "node-2"]);
+    run(&["fault", "isolate", "node-3"]);
+    let hurt = [("node-1", "stopped"), ("node-2", "paused"), runs[2]];
+    assert_are(&home.conditions("one"), &hurt);
+    assert_eq!(home.status("one")["faults"].as_array().unwrap().len(), 3);
+    run(&["start", "node-1"]);
+    run(&["heal"]);
+    assert_are(&home.conditions("one"), &runs);
+
+    run(&["add", "2"]);
+    run(&["remove", "node-2"]);
+    run(&["snapshot", "early"]);
+    run(&["down"]);
+    assert!(home.conditions("one").iter().all(|(_, is)| is == "stopped"));
+    home.run(&up);
+    let names = ["node-1", "node-3", "node-4", "node-5"];
+    assert_are(&home.conditions("one"), &names.map(|name| (name, "runs")));
+    home.run(&["restore", "early", "--network", "two"]);
+    assert_are(&home.conditions("two"), &names.map(|name| (name, "runs")));
+
+    // Each removes its own and nothing else.
+    let (one, two) = (home.id("one"), home.id("two"));
+    home.run(&["clean", "--network", "one"]);
+    assert_eq!(left(&one), "");
+    assert_are(&home.conditions("two"), &names.map(|name| (name, "runs")));
+    home.run(&["clean", "--all"]);
+    assert_eq!(left(&two), "");
+    assert!(!home.0.path().join("networks").exists());
 }

@@ -6,17 +6,18 @@
 
 pub(super) mod command;
 pub(super) mod image;
+mod lasting;
 pub(super) mod logs;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::ports::free_ports;
 use super::{BackendError, Ended, disk, repository_root};
 use crate::engine::links::desired;
 use crate::evidence::record::Program;
@@ -25,6 +26,7 @@ use crate::plan::{Place, Plan};
 use crate::progress::Progress;
 use crate::scenario::{Act, Upgrade};
 use command::{Engine, docker};
+use lasting::{IMAGE_LABEL, PORT_LABEL};
 use logs::{Copies, Source};
 
 /// Everything that a run makes bears this label with the run's id, so that cleaning up removes exactly its own.
@@ -62,6 +64,8 @@ pub struct Docker {
     copies: Copies,
     /// Starts under way. Cleaning up awaits them, for a container may appear after its start was given up.
     starting: JoinSet<Result<(), BackendError>>,
+    /// Where nodes outlive this program: ports that are not to be taken, for others come back to them.
+    lasting: Option<BTreeSet<u16>>,
 }
 
 /// A container that a node is or was: with another image it becomes another one, and the logs of the one before stay.
@@ -84,16 +88,29 @@ impl Docker {
             (None, Some(root)) => image::build(&root, progress).await?,
             (None, None) => image::default().await?,
         };
-        Ok(Self {
-            image,
-            is_rootless,
-            engine,
+        let mut docker = Self::of(&image);
+        (docker.engine, docker.is_rootless) = (engine, is_rootless);
+        Ok(docker)
+    }
+
+    /// Takes this to be the image, without a look whether it or an engine is there: enough to remove what was made of it.
+    pub(super) fn of(image: &str) -> Self {
+        Self {
+            image: image.to_owned(),
+            is_rootless: false,
+            engine: String::new(),
             run: None,
             nodes: Vec::new(),
             ports: Vec::new(),
             copies: Copies::default(),
             starting: JoinSet::new(),
-        })
+            lasting: None,
+        }
+    }
+
+    /// The image of which nodes are that name none.
+    pub(super) fn image(&self) -> &str {
+        &self.image
     }
 
     /// The image, and its id.
@@ -114,6 +131,16 @@ impl Docker {
     }
 
     pub(super) async fn start(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+        let there = |node: usize| !plan.nodes[node].joins_later;
+        self.make(plan, there).await
+    }
+
+    /// Makes containers for all nodes, and starts some.
+    pub(super) async fn make(
+        &mut self,
+        plan: &Plan,
+        starts: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Access>, BackendError> {
         self.run = Some(plan.id.clone());
         self.nodes.clear();
         self.ports.clear();
@@ -121,24 +148,15 @@ impl Docker {
         for image in images(plan) {
             image::ensure(image, &mut progress).await?;
         }
-        let label = format!("{RUN_LABEL}={}", plan.id);
-        // The engine chooses the subnet: a fixed one collides with other runs.
-        let create = ["network", "create", "--label", &label, &network(plan)];
-        self.begin(vec![create.map(str::to_owned).to_vec()], None);
-        self.begun().await?;
+        self.make_network(plan).await?;
         let permits = Arc::new(Semaphore::new(PARALLEL_STARTS));
-        let links = desired(plan.nodes.len(), &plan.edges, &[]);
-        let ports = free_ports(plan.nodes.len(), None)?;
-        for ((node, links), port) in links.iter().enumerate().zip(ports) {
-            disk::prepare(plan, node, links)?;
+        let ports = self.take_ports(plan.nodes.len()).await?;
+        for (node, port) in ports.into_iter().enumerate() {
+            self.prepare(plan, node)?;
             self.ports.push(port.port);
-            let image = plan.nodes[node].image.clone();
-            let container = Container {
-                name: format!("{}-{}", network(plan), plan.nodes[node].name),
-                image: image.unwrap_or_else(|| self.image.clone()),
-            };
+            let container = self.first_container(plan, node);
             let mut commands = vec![self.create(plan, node, &container)?];
-            if !plan.nodes[node].joins_later {
+            if starts(node) {
                 commands.push(start(&container));
             }
             self.nodes.push(vec![container]);
@@ -147,13 +165,38 @@ impl Docker {
             self.begin(commands, Some(Arc::clone(&permits)));
         }
         self.begun().await?;
-        for node in 0..plan.nodes.len() {
-            if !plan.nodes[node].joins_later {
-                self.copy_logs(plan, node).await;
-            }
+        for node in (0..plan.nodes.len()).filter(|&node| starts(node)) {
+            self.copy_logs(plan, node).await;
         }
+        Ok(self.accesses())
+    }
+
+    fn accesses(&self) -> Vec<Access> {
         let access = |&port| Access::rpc(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Ok(self.ports.iter().map(access).collect())
+        self.ports.iter().map(access).collect()
+    }
+
+    async fn make_network(&mut self, plan: &Plan) -> Result<(), BackendError> {
+        let label = format!("{RUN_LABEL}={}", plan.id);
+        // The engine chooses the subnet: a fixed one collides with other runs.
+        let create = ["network", "create", "--label", &label, &network(plan)];
+        self.begin(vec![create.map(str::to_owned).to_vec()], None);
+        self.begun().await
+    }
+
+    /// Gives a node that was never started what it finds on its disk.
+    fn prepare(&self, plan: &Plan, node: usize) -> Result<(), BackendError> {
+        let links = desired(plan.nodes.len(), &plan.edges, &[]);
+        disk::prepare(plan, node, &links[node])
+    }
+
+    /// What a node is at first.
+    fn first_container(&self, plan: &Plan, node: usize) -> Container {
+        let image = plan.nodes[node].image.clone();
+        Container {
+            name: format!("{}-{}", network(plan), plan.nodes[node].name),
+            image: image.unwrap_or_else(|| self.image.clone()),
+        }
     }
 
     /// Starts a node that does not run, as a container of another image if it is to become that.
@@ -179,7 +222,11 @@ impl Docker {
                 self.nodes[node].push(next);
                 commands
             }
-            _ => vec![start(current)],
+            _ => {
+                // Others may have come or gone since.
+                write_config(plan, node)?;
+                vec![start(current)]
+            }
         };
         self.begin(commands, None);
         self.begun().await?;
@@ -187,7 +234,11 @@ impl Docker {
         Ok(())
     }
 
+    /// Has the run's directory get what a node says, where this program stays to listen.
     async fn copy_logs(&mut self, plan: &Plan, node: usize) {
+        if self.lasting.is_some() {
+            return;
+        }
         let source = self.source(plan, node);
         self.copies.begin(node, source).await;
     }
@@ -258,9 +309,7 @@ impl Docker {
     ) -> Result<Arguments, BackendError> {
         let name = &plan.nodes[node].name;
         let failed = |error| BackendError(format!("docker: {name}: {error}"));
-        let directory = plan.node_directory(node);
-        let config = directory.join("node.toml");
-        std::fs::write(&config, plan.node_toml(node, &place(plan, node))).map_err(failed)?;
+        let config = write_config(plan, node)?;
         let network = network(plan);
         let data = disk::directory(plan, node);
         let text = [
@@ -269,6 +318,10 @@ impl Docker {
             &format!("{RUN_LABEL}={}", plan.id),
             "--label",
             &format!("{NODE_LABEL}={name}"),
+            "--label",
+            &format!("{IMAGE_LABEL}={}", container.image),
+            "--label",
+            &format!("{PORT_LABEL}={}", self.ports[node]),
             "--name",
             &container.name,
             "--hostname",
@@ -412,6 +465,15 @@ pub(super) fn images(plan: &Plan) -> impl Iterator<Item = &str> {
         _ => None,
     });
     nodes.chain(upgrades).flatten().map(String::as_str)
+}
+
+/// Writes a node's configuration. A container that has it sees it change.
+fn write_config(plan: &Plan, node: usize) -> Result<PathBuf, BackendError> {
+    let config = plan.node_directory(node).join("node.toml");
+    let written = std::fs::write(&config, plan.node_toml(node, &place(plan, node)));
+    let name = &plan.nodes[node].name;
+    written.map_err(|error| BackendError(format!("docker: {name}: {error}")))?;
+    Ok(config)
 }
 
 fn place(plan: &Plan, node: usize) -> Place {

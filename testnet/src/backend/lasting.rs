@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
+use super::docker::Docker;
 use super::process::Process;
 use super::{Backend, BackendError};
 use crate::cli::BackendChoice;
@@ -18,17 +19,14 @@ use crate::plan::Plan;
 /// It is one.
 pub fn check_outlives(choice: BackendChoice) -> Result<(), BackendError> {
     let why = match choice {
-        BackendChoice::Auto | BackendChoice::Process => return Ok(()),
-        BackendChoice::Docker => {
-            "backend docker: a network that stays up cannot be of containers yet: use --backend process"
-        }
+        BackendChoice::Auto | BackendChoice::Process | BackendChoice::Docker => return Ok(()),
         BackendChoice::Swarm => {
             "backend swarm: a network that stays up is `docker stack deploy` of docker/swarm/stack.yaml; `testnet up` needs \
-             --backend process"
+             --backend process or docker"
         }
         BackendChoice::Sim => {
             "backend sim: its nodes live in one command and end with it: `testnet run --backend sim`; \
-             a network that stays up needs --backend process"
+             a network that stays up needs --backend process or docker"
         }
     };
     Err(BackendError(why.to_owned()))
@@ -40,9 +38,10 @@ impl Backend {
     /// # Errors
     ///
     /// Program or engine are gone.
-    pub fn again(name: &str, means: &str) -> Result<Self, BackendError> {
+    pub async fn again(name: &str, means: &str) -> Result<Self, BackendError> {
         match name {
             "process" => Process::find(Some(Path::new(means))).map(Self::Process),
+            "docker" => Docker::again(means).await.map(Self::Docker),
             other => Err(BackendError(format!(
                 "backend {other}: no network of it can be up"
             ))),
@@ -57,13 +56,14 @@ impl Backend {
     pub fn to_remove(name: &str, means: &str) -> Result<Self, BackendError> {
         match name {
             "process" => Ok(Self::Process(Process::with_program(Path::new(means)))),
+            "docker" => Ok(Self::Docker(Docker::of(means))),
             other => Err(BackendError(format!(
                 "backend {other}: no network of it can be up"
             ))),
         }
     }
 
-    /// With what its nodes are started: a program, wherever a later command is called.
+    /// With what its nodes are started: an image, or a program, wherever a later command is called.
     ///
     /// # Errors
     ///
@@ -73,15 +73,18 @@ impl Backend {
             Self::Process(process) => Ok(std::path::absolute(process.program())?
                 .display()
                 .to_string()),
-            Self::Docker(_) | Self::Swarm(_) | Self::Sim => Ok(String::new()),
+            Self::Docker(docker) => Ok(docker.image().to_owned()),
+            Self::Swarm(_) | Self::Sim => Ok(String::new()),
         }
     }
 
     /// From now on, nodes are started so that they outlive this program. These TCP ports of the loopback address are not taken, for
     /// others come back to them.
     pub fn outlive(&mut self, taken: BTreeSet<u16>) {
-        if let Self::Process(process) = self {
-            process.outlive(taken);
+        match self {
+            Self::Process(process) => process.outlive(taken),
+            Self::Docker(docker) => docker.outlive(taken),
+            Self::Swarm(_) | Self::Sim => {}
         }
     }
 
@@ -90,9 +93,10 @@ impl Backend {
     /// # Errors
     ///
     /// What is kept of them cannot be read, or the engine does not answer.
-    pub fn attach(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+    pub async fn attach(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
         match self {
             Self::Process(process) => process.attach(plan),
+            Self::Docker(docker) => docker.attach(plan).await,
             backend => Err(backend.cannot("find nodes again")),
         }
     }
@@ -102,9 +106,10 @@ impl Backend {
     /// # Errors
     ///
     /// No port is free.
-    pub fn renew(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+    pub async fn renew(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
         match self {
             Self::Process(process) => process.renew(plan),
+            Self::Docker(docker) => docker.renew(plan).await,
             backend => Err(backend.cannot("start nodes again")),
         }
     }
@@ -114,9 +119,10 @@ impl Backend {
     /// # Errors
     ///
     /// No port is free, or a file cannot be written.
-    pub fn place(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
+    pub async fn place(&mut self, plan: &Plan) -> Result<Vec<Access>, BackendError> {
         match self {
             Self::Process(process) => process.place_all(plan),
+            Self::Docker(docker) => docker.make(plan, |_| false).await,
             backend => Err(backend.cannot("start nodes on stores of others")),
         }
     }
@@ -126,9 +132,10 @@ impl Backend {
     /// # Errors
     ///
     /// No port is free, or a file cannot be written.
-    pub fn add(&mut self, plan: &Plan) -> Result<Access, BackendError> {
+    pub async fn add(&mut self, plan: &Plan) -> Result<Access, BackendError> {
         match self {
             Self::Process(process) => process.add(plan),
+            Self::Docker(docker) => docker.add(plan).await,
             backend => Err(backend.cannot("add nodes")),
         }
     }
@@ -141,6 +148,7 @@ impl Backend {
     pub async fn halt(&mut self, plan: &Plan) -> Result<(), BackendError> {
         match self {
             Self::Process(process) => process.halt(plan).await,
+            Self::Docker(docker) => docker.halt().await,
             backend => Err(backend.cannot("end nodes for a while")),
         }
     }
@@ -148,17 +156,21 @@ impl Backend {
     /// Ends all nodes of a plan, and removes everything that the backend made for them, files in their directories left out.
     pub async fn erase(&mut self, plan: &Plan) {
         match self {
-            Self::Process(process) => process.find_again(plan),
-            Self::Docker(_) | Self::Swarm(_) | Self::Sim => {}
+            Self::Process(process) => {
+                process.find_again(plan);
+                process.cleanup().await;
+            }
+            Self::Docker(docker) => docker.erase(plan).await,
+            Self::Swarm(_) | Self::Sim => {}
         }
-        self.cleanup().await;
     }
 
     /// Whether a node runs, paused or not.
-    pub fn runs(&mut self, node: usize) -> bool {
+    pub async fn runs(&mut self, node: usize) -> bool {
         match self {
             Self::Process(process) => process.runs(node),
-            Self::Docker(_) | Self::Swarm(_) | Self::Sim => true,
+            Self::Docker(docker) => docker.runs(node).await,
+            Self::Swarm(_) | Self::Sim => true,
         }
     }
 
@@ -167,9 +179,10 @@ impl Backend {
     /// # Errors
     ///
     /// Its nodes are not reached from outside.
-    pub fn endpoint(&self, node: usize) -> Result<String, BackendError> {
+    pub fn endpoint(&self, plan: &Plan, node: usize) -> Result<String, BackendError> {
         match self {
             Self::Process(process) => Ok(process.endpoint(node)),
+            Self::Docker(_) => Ok(Docker::endpoint(plan, node)),
             backend => Err(backend.cannot("tell where a node is")),
         }
     }
@@ -182,6 +195,7 @@ impl Backend {
     pub fn tool(&self, plan: &Plan, node: usize) -> Result<Command, BackendError> {
         match self {
             Self::Process(process) => Ok(process.tool(plan, node)),
+            Self::Docker(docker) => Ok(docker.tool(node)),
             backend => Err(backend.cannot("run programs beside nodes")),
         }
     }
@@ -198,8 +212,10 @@ impl Backend {
         lines: usize,
         follow: bool,
     ) -> Result<Command, BackendError> {
-        if !matches!(self, Self::Process(_)) {
-            return Err(self.cannot("show logs of nodes that stay up"));
+        match self {
+            Self::Process(_) => {}
+            Self::Docker(docker) => return Ok(docker.log_command(node, lines, follow)),
+            backend => return Err(backend.cannot("show logs of nodes that stay up")),
         }
         let mut command = Command::new("tail");
         command.args(["-n", &lines.to_string()]);

@@ -60,8 +60,13 @@ impl Held {
 impl Ports {
     /// Whether nobody listens on them.
     pub(super) fn are_free(self) -> bool {
-        reserve(self.peers).is_some() && reserve(self.rpc).is_some()
+        is_free(self.peers) && is_free(self.rpc)
     }
+}
+
+/// Whether nobody listens on a port.
+pub(super) fn is_free(port: u16) -> bool {
+    reserve(port).is_some()
 }
 
 fn reserve(port: u16) -> Option<Reserved> {

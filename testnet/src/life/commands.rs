@@ -145,7 +145,7 @@ async fn again(home: &Home, name: &str) -> Result<(), LifeError> {
     let wanted = living.wanted();
     let mut down = Vec::new();
     for &node in &wanted {
-        if !living.run.backend.runs(node) {
+        if !living.run.backend.runs(node).await {
             down.push(node);
         }
     }
@@ -162,7 +162,7 @@ async fn again(home: &Home, name: &str) -> Result<(), LifeError> {
         return Ok(());
     }
     if living.state.down && down.len() == wanted.len() {
-        let nodes = living.run.backend.renew(&living.run.plan)?;
+        let nodes = living.run.backend.renew(&living.run.plan).await?;
         living.run.network = crate::network::Network::since(living.state.made(), nodes);
         living.run.resume();
     }
@@ -188,7 +188,7 @@ async fn with_log(living: &mut Living, text: String) -> String {
     const LINES: usize = 3;
     let mut text = format!("testnet: network {}: {text}", living.state.name);
     for node in 0..living.state.nodes.len() {
-        let runs = living.run.backend.runs(node);
+        let runs = living.run.backend.runs(node).await;
         if !runs && !living.run.network.is_absent(node) {
             let log = living.run.backend.logs(&living.run.plan, node, LINES).await;
             text += &format!(

@@ -31,7 +31,7 @@ pub async fn add(home: &Home, options: &AddOptions) -> Result<(), LifeError> {
     for _ in 0..options.count {
         living.state.join();
         living.run.plan = living.state.plan(&living.directory)?;
-        accesses.push(living.run.backend.add(&living.run.plan)?);
+        accesses.push(living.run.backend.add(&living.run.plan).await?);
         living.save()?;
     }
     // The engine counts nodes: it is made anew.
@@ -172,12 +172,16 @@ async fn take_out(living: &mut Living, name: &str) -> Result<(), LifeError> {
     let Some(gone) = place else { return Ok(()) };
     let plan = living.run.plan.clone();
     let directory = plan.node_directory(gone);
-    living.run.backend.discard(&plan, gone).await?;
     let added = living.state.leave(gone);
+    // While the backend still counts as this does.
+    let mut dials = Vec::new();
+    for (from, to) in added {
+        dials.push((from, living.run.backend.endpoint(&plan, to)?));
+    }
+    living.run.backend.discard(&plan, gone).await?;
     living.save()?;
     std::fs::remove_dir_all(directory)?;
-    for (from, to) in added {
-        let endpoint = living.run.backend.endpoint(to)?;
+    for (from, endpoint) in dials {
         connect(living.run.network.access(from), &endpoint).await;
     }
     Ok(())
@@ -199,7 +203,8 @@ impl Backend {
     async fn discard(&mut self, plan: &crate::plan::Plan, node: usize) -> Result<(), LifeError> {
         match self {
             Self::Process(process) => process.discard(plan, node).await?,
-            Self::Docker(_) | Self::Swarm(_) | Self::Sim => {}
+            Self::Docker(docker) => docker.discard(node).await?,
+            Self::Swarm(_) | Self::Sim => {}
         }
         Ok(())
     }

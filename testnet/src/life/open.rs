@@ -36,7 +36,7 @@ impl Living {
     pub async fn open(home: &Home, name: &str) -> Result<Self, LifeError> {
         let lock = home.lock(name).await?;
         let state = home.read(name)?;
-        let backend = Backend::again(&state.backend, &state.means)?;
+        let backend = Backend::again(&state.backend, &state.means).await?;
         let mut living = Self::with(home, state, backend, Some(lock))?;
         living.find().await?;
         living.end_what_is_over().await?;
@@ -50,7 +50,7 @@ impl Living {
     /// It is not there or damaged, or its backend is gone.
     pub async fn look(home: &Home, name: &str) -> Result<Self, LifeError> {
         let state = home.read(name)?;
-        let backend = Backend::again(&state.backend, &state.means)?;
+        let backend = Backend::again(&state.backend, &state.means).await?;
         let mut living = Self::with(home, state, backend, None)?;
         living.find().await?;
         Ok(living)
@@ -87,12 +87,12 @@ impl Living {
     }
 
     async fn find(&mut self) -> Result<(), LifeError> {
-        let nodes = self.run.backend.attach(&self.run.plan)?;
+        let nodes = self.run.backend.attach(&self.run.plan).await?;
         self.run.network = Network::since(self.state.made(), nodes);
         self.run.resume();
         for node in 0..self.state.nodes.len() {
             let wanted = self.run.engine.wanted(&self.run.plan, node).up;
-            match self.run.backend.runs(node) {
+            match self.run.backend.runs(node).await {
                 false if wanted && !self.state.down => {
                     self.lost.push(node);
                     self.run.note_lost(node);
@@ -123,7 +123,7 @@ impl Living {
     /// Whether a node runs.
     pub async fn some_run(&mut self) -> bool {
         for node in 0..self.state.nodes.len() {
-            if self.run.backend.runs(node) {
+            if self.run.backend.runs(node).await {
                 return true;
             }
         }

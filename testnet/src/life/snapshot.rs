@@ -175,7 +175,7 @@ async fn revive(home: &Home, snapshot: &Path, mut state: State) -> Result<(), Li
     let name = state.name.clone();
     let lock = home.lock(&name).await?;
     let directory = home.network(&name);
-    let backend = Backend::again(&state.backend, &state.means)?;
+    let backend = Backend::again(&state.backend, &state.means).await?;
     let made = (|| {
         for node in &state.nodes {
             let from = snapshot.join(&node.name).join("data");
@@ -189,7 +189,7 @@ async fn revive(home: &Home, snapshot: &Path, mut state: State) -> Result<(), Li
     }
     state.down = false;
     let mut living = Living::with(home, state, backend, Some(lock))?;
-    let nodes = living.run.backend.place(&living.run.plan)?;
+    let nodes = living.run.backend.place(&living.run.plan).await?;
     living.run.network = crate::network::Network::since(living.state.made(), nodes);
     living.run.resume();
     living.save()?;
