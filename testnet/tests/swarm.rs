@@ -77,6 +77,8 @@ impl Drop for Membership {
     fn drop(&mut self) {
         if self.is_ours {
             docker(&["swarm", "leave", "--force"]);
+            // The engine made it for the swarm, and leaves it.
+            docker(&["network", "rm", "docker_gwbridge"]);
         }
     }
 }
