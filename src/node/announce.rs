@@ -33,8 +33,8 @@ pub fn checked(block: &Block, duration: Duration) {
 
 /// A block was placed, which took so long. What others are to have of it is handed to their connections next.
 pub fn placed(block: &Block, duration: Duration) {
-    let apply_us = duration.as_micros() as u64;
-    debug!(target: HOP_TARGET, block = %block.id(), apply_us, "placed {:.12}", block.id());
+    let place_us = duration.as_micros() as u64;
+    debug!(target: HOP_TARGET, block = %block.id(), place_us, "placed {:.12}", block.id());
 }
 
 /// The node accepts peers.

@@ -54,7 +54,7 @@ impl Metrics {
         self.catalogue.received[kind].count(bytes);
     }
 
-    /// Blocks of a message took so long in a phase: `check` or `apply`.
+    /// Blocks of a message took so long in a phase: `check`, `place` or `apply`.
     pub fn validated(&self, phase: &str, duration: Duration) {
         self.catalogue
             .validation

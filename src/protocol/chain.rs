@@ -1,6 +1,7 @@
 //! The chain: what blocks are, which rules they keep, and which of them is the tip.
 //!
-//! [`Chain::accept`] is the one way in. It reads through a [`View`] and writes into an overlay's batch alone.
+//! [`Chain::place`] is the one way in, and [`Chain::follow`] moves the order to where what was placed leads. Both read through a
+//! [`View`] and write into an overlay's batch alone.
 
 pub mod address;
 pub mod block;
@@ -38,10 +39,10 @@ use view::{Fault, Overlay, Record, Tip, View};
 
 use crate::protocol::bugs::{Bug, bug};
 
-/// What an accepted block led to.
+/// What accepted blocks led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// The block is stored; the order stays as it was.
+    /// The order stays as it was.
     Beside,
     /// The order has changed. First blocks are undone, newest first, then blocks are applied, oldest first.
     Ordered {
@@ -109,7 +110,7 @@ pub struct Chain {
     prune: bool,
     /// The oldest block of the selected chain whose body is here, if older ones are not: nothing before it can be undone.
     base: Option<BlockId>,
-    /// Blocks that this call found to commit to a wrong state.
+    /// Blocks that were found to commit to a wrong state.
     pub disqualified: Vec<BlockId>,
 }
 
@@ -184,6 +185,18 @@ impl Chain {
         wall_ms: u64,
         overlay: &mut Overlay<'_>,
     ) -> Result<Accepted, Rejected> {
+        self.place(block, wall_ms, overlay)?;
+        Ok(self.follow(overlay)?)
+    }
+
+    /// Takes a block in among the headers: all that can be said of it without the accounts. The order stays as it was until
+    /// [`follow`](Self::follow).
+    pub fn place(
+        &mut self,
+        block: &Arc<Block>,
+        wall_ms: u64,
+        overlay: &mut Overlay<'_>,
+    ) -> Result<Arc<Record>, Rejected> {
         let id = block.id();
         let is_known = self.dag.index(&id).is_some() || overlay.record(&id)?.is_some();
         if is_known && !bug(Bug::KnownBlockTakenAgain) {
@@ -213,12 +226,15 @@ impl Chain {
                 return Err(Rejected::Final(id));
             }
         }
-        let record = rules::record(&self.dag, block.heading(), &entry);
+        let record = Arc::new(rules::record(&self.dag, block.heading(), &entry));
         self.dag.insert(entry);
         overlay.batch.blocks.insert(id, Arc::clone(block));
-        overlay.batch.records.insert(id, Arc::new(record));
+        overlay.batch.records.insert(id, Arc::clone(&record));
         self.recent.add(block);
-        Ok(self.follow(overlay)?)
+        // Whoever is started again finds the block by this, whether or not the order had followed.
+        self.tip.tips = self.tips();
+        overlay.batch.tip = Some(self.tip.clone());
+        Ok(record)
     }
 
     /// The parents of a block, if all of them are at hand.
@@ -255,17 +271,15 @@ impl Chain {
         self.dag.chain_block_at(colouring.selected_parent, score)
     }
 
-    /// Moves the end of the order to what is now the best selection. A block that turns out to commit to a wrong state is never
-    /// part of the selected chain; the next best selection is tried.
-    fn follow(&mut self, overlay: &mut Overlay<'_>) -> Result<Accepted, Fault> {
+    /// Moves the end of the order to what is now the best selection, over all blocks that were placed. A block that turns out to
+    /// commit to a wrong state is never part of the selected chain; the next best selection is tried.
+    pub fn follow(&mut self, overlay: &mut Overlay<'_>) -> Result<Accepted, Fault> {
         loop {
             let selection = self
                 .dag
                 .select()
                 .expect("genesis is valid, and never forgotten before others come");
             if selection.parents == self.selection.parents {
-                self.tip.tips = self.tips();
-                overlay.batch.tip = Some(self.tip.clone());
                 return Ok(Accepted::Beside);
             }
             let route = self
@@ -273,10 +287,10 @@ impl Chain {
                 .route(&self.selection.colouring, &selection.colouring);
             match self.travel(&route, &selection, overlay)? {
                 Ok(accepted) => {
-                    self.selection = selection;
+                    let old = std::mem::replace(&mut self.selection, selection);
                     let sink = self.selection.colouring.selected_parent;
                     self.dag.select_chain(sink);
-                    self.forget(overlay)?;
+                    self.forget(old.colouring.blue_score, overlay)?;
                     return Ok(accepted);
                 }
                 Err(id) => self.disqualify(&id, overlay)?,
@@ -323,7 +337,6 @@ impl Chain {
             .iter()
             .map(|parent| self.dag.id(*parent))
             .collect();
-        tip.tips = self.tips();
         tip.streams = selection.colouring.streams;
         tip.blue_score = selection.colouring.blue_score;
         self.record = stored_record(overlay, &tip.id)?;
@@ -387,10 +400,10 @@ impl Chain {
     }
 
     /// Forgets what no reorganisation reaches any more, now and then.
-    fn forget(&mut self, overlay: &mut Overlay<'_>) -> Result<(), Fault> {
+    fn forget(&mut self, old_score: u64, overlay: &mut Overlay<'_>) -> Result<(), Fault> {
         let colouring = &self.selection.colouring;
         let (sink, score) = (colouring.selected_parent, colouring.blue_score);
-        if score % FORGET_EVERY != 0 {
+        if score / FORGET_EVERY == old_score / FORGET_EVERY {
             return Ok(());
         }
         let Some(root) = self.dag.forget_below(sink, score) else {

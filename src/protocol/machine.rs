@@ -28,12 +28,13 @@ mod sessions;
 mod slots;
 mod sync;
 mod timers;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holders::Holders;
-use io::{Command, ConnId, Direction, Effect, Event, Input, Outbox, Reason, Request};
+use io::{Command, ConnId, Direction, Effect, Event, Input, Origin, Outbox, Reason, Request};
 pub use penalties::Ban;
 pub use sessions::Session;
 use timers::{Timer, Timers};
@@ -42,7 +43,7 @@ use crate::protocol::chain::Chain;
 use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::SharedTransaction;
-use crate::protocol::chain::view::{Fault, Overlay, View};
+use crate::protocol::chain::view::{Fault, Overlay, Record, View};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::mempool::{Mempool, MempoolLimits};
 use crate::protocol::rng::Rng;
@@ -146,6 +147,8 @@ pub struct Machine {
     nonce: u64,
     timers: Timers,
     chain: Chain,
+    /// Blocks that have their place and that the order has not followed yet, and where they came from.
+    placed: Vec<(Arc<Record>, Origin)>,
     mempool: Mempool,
     /// Submissions of this node's users that wait, and are kept on disk until they do not.
     own: BTreeSet<TransactionId>,
@@ -190,6 +193,7 @@ impl Machine {
             timers: Timers::default(),
             chain: Chain::restore(Arc::clone(&network), config.prune, &mut turn.overlay)?,
             network,
+            placed: Vec::new(),
             mempool: Mempool::new(config.mempool),
             own: BTreeSet::new(),
             taken_back: BTreeMap::new(),
@@ -208,6 +212,8 @@ impl Machine {
             config,
         };
         machine.restore_pending(&mut turn)?;
+        // What had its place when the node ended.
+        machine.follow(&mut turn)?;
         machine.addresses.restore(disk.addresses()?);
         for endpoint in machine.config.peers.clone() {
             machine.keep(&mut turn, endpoint);
@@ -314,7 +320,7 @@ impl Machine {
             Input::Slow { conn } => self.disconnect(turn, conn, Reason::Slow),
             Input::Resolved { seed, addresses } => self.resolved(turn, &seed, addresses),
             Input::Solved { block } => {
-                self.take_block(turn, &block, io::Origin::Mined)?;
+                self.take_block(turn, &block, Origin::Mined)?;
             }
             Input::Submitted {
                 ticket,
@@ -422,6 +428,7 @@ impl Machine {
     fn run_timers(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         while let Some(timer) = self.timers.due(turn.now.monotonic_ms) {
             match timer {
+                Timer::Follow => self.follow(turn)?,
                 Timer::Handshake(conn) => self.handshake_due(turn, conn),
                 Timer::Keepalive(conn) => self.keepalive_due(turn, conn),
                 Timer::Dial(endpoint) => self.dial_due(turn, endpoint),

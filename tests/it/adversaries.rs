@@ -60,6 +60,8 @@ fn settle(world: &mut World) {
     for node in 0..world.nodes() {
         world.mine(node, false).unwrap();
     }
+    // The honest nodes may agree already, while what was kept back is on its way to them.
+    world.run_for(1_000).unwrap();
     assert!(
         world.run_until(120_000, World::agrees).unwrap(),
         "no agreement: {:?}",

@@ -286,6 +286,49 @@ fn a_deep_reorganisation_takes_back_all_and_can_be_taken_back() {
     node.stands_at(&model, &parent);
 }
 
+#[test]
+fn what_is_placed_counts_once_the_order_has_followed_and_a_crash_between_loses_nothing() {
+    let network = network(3);
+    let mut model = Model::new(&network);
+    let branch = |miner: usize, length: u64, model: &mut Model| {
+        let mut parent = network.id();
+        let mut grow = |_| {
+            let wish = Wish {
+                miner,
+                ..Wish::default()
+            };
+            let block = model.grow(&parent, wish);
+            parent = block.id();
+            block
+        };
+        (0..length).map(&mut grow).collect::<Vec<_>>()
+    };
+    let (left, right) = (branch(1, 70, &mut model), branch(2, 140, &mut model));
+    let mut node = Node::new(&network);
+    for group in [&left[..], &right[..50], &right[50..]] {
+        let before = node.chain.tip().clone();
+        let mut overlay = Overlay::new(&node.memory);
+        for block in group {
+            let record = node.chain.place(block, FAR, &mut overlay).unwrap();
+            assert_eq!(record.id(), block.id());
+        }
+        let batch = overlay.batch;
+        node.memory.commit(batch);
+        assert_eq!(node.chain.tip().id, before.id);
+        // Started again from what is stored, it has the same before it.
+        node = Node::open(&network, node.memory, false);
+        let mut overlay = Overlay::new(&node.memory);
+        assert!(matches!(
+            node.chain.place(&group[0], FAR, &mut overlay),
+            Err(Rejected::Known(_))
+        ));
+        node.chain.follow(&mut overlay).unwrap();
+        let batch = overlay.batch;
+        node.memory.commit(batch);
+    }
+    node.stands_at(&model, &right[139].id());
+}
+
 /// A network whose past is settled after a few blocks.
 fn hasty() -> Arc<Network> {
     let mut params = params(1);

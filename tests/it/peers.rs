@@ -3,7 +3,6 @@
 
 mod places;
 mod real;
-mod stage;
 mod tables;
 
 use std::collections::BTreeSet;

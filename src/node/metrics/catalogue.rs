@@ -200,7 +200,8 @@ impl Catalogue {
             ),
             validation: make.histograms(
                 "block_validation_seconds",
-                "Time that messages with blocks take: check (work, signatures) and apply (ledger).",
+                "Time that blocks take: check (work, signatures), place (headers) and apply (ledger; several \
+                 at once if they come so).",
                 "phase",
             ),
             mempool_transactions: make.gauge("mempool_transactions", "Waiting transactions."),
@@ -262,7 +263,7 @@ impl Catalogue {
                 self.rejected.with_label_values(&[stream, reason]);
             }
         }
-        for phase in ["check", "apply"] {
+        for phase in ["check", "place", "apply"] {
             self.validation.with_label_values(&[phase]);
         }
         self.handshakes.with_label_values(&["joined"]);

@@ -346,11 +346,11 @@ pub enum Event {
         /// How many.
         count: usize,
     },
-    /// A block was taken in.
+    /// A block was taken in at its place; what it leads to follows.
     BlockAccepted {
         /// The block.
         block: Arc<Block>,
-        /// Its position in the order; if nothing merges it, how many blocks are in its past.
+        /// How many blocks are in its past: its position in the order, if it is in the selected chain.
         number: u64,
         /// Where it came from.
         origin: Origin,
@@ -378,7 +378,7 @@ pub enum Event {
         id: BlockId,
         /// The last position in the order.
         number: u64,
-        /// The stream of the block that changed it.
+        /// The stream of the last block that changed it.
         stream: Stream,
         /// Where that came from.
         origin: Origin,

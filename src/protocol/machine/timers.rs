@@ -8,6 +8,8 @@ use crate::protocol::endpoint::Endpoint;
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// The order follows what was placed: after that was passed on, and before anything else that is due with it.
+    Follow,
     /// A connection has had its time to greet.
     Handshake(ConnId),
     /// A session is asked for a sign of life, or has failed to give one.

@@ -124,6 +124,10 @@ pub const MAX_ORPHANS: usize = 128;
 /// Bytes of such blocks, whatever their number.
 pub const MAX_ORPHAN_BYTES: usize = 8 << 20;
 
+/// Blocks that are placed before the order follows: those of one `Blocks`, so that what is not followed takes no more memory than
+/// what has just arrived.
+pub const MAX_PLACED: usize = MAX_BLOCKS;
+
 /// Transactions in the mempool: ten full blocks of stream A.
 pub const MAX_MEMPOOL_TRANSACTIONS: usize = 100_000;
 

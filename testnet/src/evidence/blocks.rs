@@ -51,13 +51,13 @@ pub struct Spent {
     /// Behind what was to be done before.
     pub queue_us: u64,
     /// Its place in the order, and accounts.
-    pub apply_us: u64,
+    pub place_us: u64,
 }
 
 impl Spent {
     /// All together.
     pub fn total_us(&self) -> u64 {
-        self.wire_us + self.check_us + self.queue_us + self.apply_us
+        self.wire_us + self.check_us + self.queue_us + self.place_us
     }
 }
 
@@ -124,10 +124,10 @@ impl Logs {
                         self.checked
                             .entry((node, block))
                             .or_insert((at_us, check_us));
-                    } else if let Some(apply_us) = number("apply_us") {
+                    } else if let Some(place_us) = number("place_us") {
                         self.placed
                             .entry((node, block))
-                            .or_insert((at_us, apply_us));
+                            .or_insert((at_us, place_us));
                     }
                 }
                 (Some("triskel::block"), Some(block)) => {
@@ -183,14 +183,14 @@ impl Logs {
     fn spent(&self, node: usize, block: &str, sent_us: u64) -> Option<Spent> {
         let key = (node, block.to_owned());
         let (checked_us, check_us) = *self.checked.get(&key)?;
-        let (placed_us, apply_us) = *self.placed.get(&key)?;
+        let (placed_us, place_us) = *self.placed.get(&key)?;
         let read_us = checked_us.saturating_sub(check_us);
         Some(Spent {
             // Logs are written to the microsecond, by more than one thread: less than nothing is nothing.
             wire_us: read_us.saturating_sub(sent_us),
             check_us,
-            queue_us: placed_us.saturating_sub(apply_us + checked_us),
-            apply_us,
+            queue_us: placed_us.saturating_sub(place_us + checked_us),
+            place_us,
         })
     }
 }
@@ -315,7 +315,7 @@ pub(super) mod tests {
             "\"target\":\"triskel::hop\",\"block\":\"x\",\"check_us\":300",
         ) + &line(
             "02.001500",
-            "\"target\":\"triskel::hop\",\"block\":\"x\",\"apply_us\":200",
+            "\"target\":\"triskel::hop\",\"block\":\"x\",\"place_us\":200",
         ) + &line(
             "02.001510",
             "\"target\":\"triskel::block\",\"block\":\"x\",\"number\":4,\"stream\":\"B\",\"origin\":\"relayed\",\"from\":\"aa\"",
@@ -334,7 +334,7 @@ pub(super) mod tests {
             wire_us: 600,
             check_us: 300,
             queue_us: 400,
-            apply_us: 200,
+            place_us: 200,
         };
         assert_eq!(spent, expected);
     }

@@ -126,7 +126,7 @@ impl Way<'_> {
             ("wire", Align::Right),
             ("check", Align::Right),
             ("queue", Align::Right),
-            ("apply", Align::Right),
+            ("place", Align::Right),
             ("", Align::Left),
         ]);
         let mut last_child = Vec::new();
@@ -160,7 +160,7 @@ impl Way<'_> {
                 spent(|spent| spent.wire_us),
                 spent(|spent| spent.check_us),
                 spent(|spent| spent.queue_us),
-                spent(|spent| spent.apply_us),
+                spent(|spent| spent.place_us),
                 match step.origin {
                     "relayed" => String::new(),
                     origin => origin.to_owned(),
@@ -221,7 +221,7 @@ mod tests {
         let expected = "\
 block slow #1 of stream A, 0.001 s after the run's start
 
-node     after ms  hop ms   wire  check  queue  apply
+node     after ms  hop ms   wire  check  queue  place
 a           0.000       -      -      -      -      -  mined
 ├─ b        2.000   2.000  2.000  0.000  0.000  0.000
 │  └─ d     7.000   5.000  5.000  0.000  0.000  0.000

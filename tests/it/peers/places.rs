@@ -2,7 +2,7 @@
 
 use triskel::protocol::machine::io::{Input, Reason};
 
-use super::stage::{Stage, key};
+use crate::stage::{Stage, key};
 
 /// A public address of a group of its own.
 fn public(group: u8, port: u16) -> String {

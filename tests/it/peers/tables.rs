@@ -6,7 +6,7 @@ use triskel::protocol::endpoint::Endpoint;
 use triskel::protocol::machine::io::Reason;
 use triskel::protocol::wire::message::Received;
 
-use super::stage::{Stage, key};
+use crate::stage::{Stage, key};
 
 /// Public addresses, each of a group of its own.
 fn spread(count: usize, first: u8) -> Vec<SocketAddr> {

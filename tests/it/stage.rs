@@ -7,32 +7,39 @@ use std::sync::Arc;
 use triskel::protocol::chain::id::NodeKey;
 use triskel::protocol::chain::params::{Network, Params};
 use triskel::protocol::endpoint::Endpoint;
-use triskel::protocol::machine::io::{ConnId, Effect, Input, Outbox, Reason};
+use triskel::protocol::machine::io::{ConnId, Effect, Event, Input, Outbox, Reason};
 use triskel::protocol::machine::{Machine, MachineConfig};
 use triskel::protocol::time::Time;
 use triskel::protocol::wire::frame;
-use triskel::protocol::wire::message::{Claim, Hello, PROTOCOL_VERSION, Received};
+use triskel::protocol::wire::message::{Claim, Hello, Message, PROTOCOL_VERSION, Received};
 use triskel::sim::simulated;
 
-use crate::memory::Memory;
+use super::memory::Memory;
 
-pub(super) struct Stage {
+pub(crate) struct Stage {
     network: Arc<Network>,
     config: MachineConfig,
-    pub(super) machine: Machine,
+    pub(crate) machine: Machine,
     disk: Memory,
-    pub(super) now_ms: u64,
+    pub(crate) now_ms: u64,
     next_conn: u64,
     /// Dials that nobody has answered yet, in order.
-    pub(super) dials: Vec<Endpoint>,
+    pub(crate) dials: Vec<Endpoint>,
     /// Connections that the machine has ended, and why.
-    pub(super) ended: BTreeMap<ConnId, Reason>,
-    pub(super) persists: u64,
+    pub(crate) ended: BTreeMap<ConnId, Reason>,
+    pub(crate) persists: u64,
+    /// What the machine has sent, and what it has told, since the test last took it.
+    pub(crate) sent: Vec<(ConnId, Message)>,
+    pub(crate) told: Vec<Event>,
 }
 
 impl Stage {
-    pub(super) fn new(change: impl FnOnce(&mut MachineConfig)) -> Self {
+    pub(crate) fn new(change: impl FnOnce(&mut MachineConfig)) -> Self {
         let network = Arc::new(Network::new(simulated(Params::chain())).unwrap());
+        Self::on(network, change)
+    }
+
+    pub(crate) fn on(network: Arc<Network>, change: impl FnOnce(&mut MachineConfig)) -> Self {
         let mut config = MachineConfig {
             key: key(0),
             mining: false,
@@ -69,22 +76,30 @@ impl Stage {
             dials: Vec::new(),
             ended: BTreeMap::new(),
             persists: 0,
+            sent: Vec::new(),
+            told: Vec::new(),
         };
         stage.perform(out);
         stage
     }
 
     /// The machine as it is after a restart: with what it has stored, and other luck.
-    pub(super) fn restarted(self, seed: u64) -> Self {
+    pub(crate) fn restarted(self, seed: u64) -> Self {
         Self::start(self.network, self.config, self.disk, seed, self.now_ms)
     }
 
-    pub(super) fn feed(&mut self, input: Input) {
+    pub(crate) fn feed(&mut self, input: Input) {
         let mut out = Outbox::default();
         self.machine
             .handle(time(self.now_ms), input, &self.disk, &mut out)
             .unwrap();
         self.perform(out);
+    }
+
+    /// What was sent to a connection since the last time.
+    pub(crate) fn sent_to(&mut self, conn: ConnId) -> Vec<Message> {
+        let mine = self.sent.extract_if(.., |(to, _)| *to == conn);
+        mine.map(|(_, message)| message).collect()
     }
 
     fn perform(&mut self, out: Outbox) {
@@ -94,6 +109,11 @@ impl Stage {
                     self.persists += 1;
                     self.disk.commit(*batch);
                 }
+                Effect::Send { to, message } => {
+                    let copies = to.into_iter().map(|conn| (conn, message.clone()));
+                    self.sent.extend(copies);
+                }
+                Effect::Notify(event) => self.told.push(event),
                 Effect::Dial(endpoint) => self.dials.push(endpoint),
                 Effect::Disconnect { conn, reason } => drop(self.ended.insert(conn, reason)),
                 _ => {}
@@ -102,7 +122,7 @@ impl Stage {
     }
 
     /// Lets time pass: the machine is woken whenever it wants, and pings are not answered.
-    pub(super) fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         let end_ms = self.now_ms + ms;
         while let Some(at_ms) = self
             .machine
@@ -116,18 +136,18 @@ impl Stage {
     }
 
     /// A connection that a peer opens, before it greets.
-    pub(super) fn accept(&mut self, remote: SocketAddr) -> ConnId {
+    pub(crate) fn accept(&mut self, remote: SocketAddr) -> ConnId {
         self.connect(None, remote)
     }
 
     /// What the machine dials answers.
-    pub(super) fn answer(&mut self, endpoint: &Endpoint) -> ConnId {
+    pub(crate) fn answer(&mut self, endpoint: &Endpoint) -> ConnId {
         self.dials.retain(|dialled| dialled != endpoint);
         let remote = endpoint.address().unwrap();
         self.connect(Some(endpoint.clone()), remote)
     }
 
-    pub(super) fn refuse(&mut self, endpoint: &Endpoint) {
+    pub(crate) fn refuse(&mut self, endpoint: &Endpoint) {
         self.dials.retain(|dialled| dialled != endpoint);
         let endpoint = endpoint.clone();
         self.feed(Input::Refused { endpoint });
@@ -144,11 +164,11 @@ impl Stage {
         conn
     }
 
-    pub(super) fn say(&mut self, conn: ConnId, message: Received) {
+    pub(crate) fn say(&mut self, conn: ConnId, message: Received) {
         self.feed(Input::Message { conn, message });
     }
 
-    pub(super) fn greet(&mut self, conn: ConnId, key: NodeKey) {
+    pub(crate) fn greet(&mut self, conn: ConnId, key: NodeKey) {
         let tip = self.machine.chain().tip();
         let claim = Claim {
             work: tip.work,
@@ -171,24 +191,24 @@ impl Stage {
     }
 
     /// A session that a peer opens from an address.
-    pub(super) fn join(&mut self, key: NodeKey, remote: &str) -> ConnId {
+    pub(crate) fn join(&mut self, key: NodeKey, remote: &str) -> ConnId {
         let conn = self.accept(remote.parse().unwrap());
         self.greet(conn, key);
         conn
     }
 
     /// A session that the machine has opened to an endpoint.
-    pub(super) fn reach(&mut self, key: NodeKey, endpoint: &Endpoint) -> ConnId {
+    pub(crate) fn reach(&mut self, key: NodeKey, endpoint: &Endpoint) -> ConnId {
         let conn = self.answer(endpoint);
         self.greet(conn, key);
         conn
     }
 
-    pub(super) fn stands(&self, conn: ConnId) -> bool {
+    pub(crate) fn stands(&self, conn: ConnId) -> bool {
         self.machine.sessions().any(|(other, ..)| other == conn)
     }
 
-    pub(super) fn fault(&mut self, conn: ConnId) {
+    pub(crate) fn fault(&mut self, conn: ConnId) {
         let error = frame::decode(&[0xff; 8]).unwrap_err();
         self.feed(Input::Malformed { conn, error });
     }
@@ -202,7 +222,7 @@ fn time(now_ms: u64) -> Time {
     }
 }
 
-pub(super) fn key(number: u64) -> NodeKey {
+pub(crate) fn key(number: u64) -> NodeKey {
     let mut key = [7; 32];
     key[..8].copy_from_slice(&number.to_be_bytes());
     NodeKey(key)
