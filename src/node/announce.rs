@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::protocol::chain::block::Block;
-use crate::protocol::chain::id::NodeKey;
+use crate::protocol::chain::id::{BlockId, NodeKey};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::io::{Direction, Event, Origin};
 use crate::rpc::NodeConditions;
@@ -26,15 +26,15 @@ pub fn identity(key: &NodeKey) {
 }
 
 /// A block has arrived, and was checked by itself, which took so long. From whom, [`announce`] says once it is taken in.
-pub fn checked(block: &Block, duration: Duration) {
+pub fn checked(id: &BlockId, duration: Duration) {
     let check_us = duration.as_micros() as u64;
-    debug!(target: HOP_TARGET, block = %block.id(), check_us, "checked {:.12}", block.id());
+    debug!(target: HOP_TARGET, block = %id, check_us, "checked {id:.12}");
 }
 
 /// A block was placed, which took so long. What others are to have of it is handed to their connections next.
-pub fn placed(block: &Block, duration: Duration) {
+pub fn placed(id: &BlockId, duration: Duration) {
     let place_us = duration.as_micros() as u64;
-    debug!(target: HOP_TARGET, block = %block.id(), place_us, "placed {:.12}", block.id());
+    debug!(target: HOP_TARGET, block = %id, place_us, "placed {id:.12}");
 }
 
 /// The node accepts peers.
@@ -100,6 +100,10 @@ pub fn announce(event: &Event) {
         | Event::AddressesRefused { .. } => announce_peer(event),
         Event::BlockAccepted { .. } | Event::BlockRejected { .. } => announce_block(event),
         Event::TipChanged { .. } => announce_tip(event),
+        Event::BlockRebuilt { rebuilt } => {
+            let result = rebuilt.label();
+            debug!(target: "triskel::block", result, "a compact block was rebuilt: {result}");
+        }
         Event::TransactionAdmitted { id, own } => {
             debug!(
                 target: "triskel::mempool", transaction = %id, own,

@@ -334,7 +334,6 @@ async fn checked(
     context: &Context,
 ) -> Result<Received, MessageError> {
     let begin = Instant::now();
-    let is_block = matches!(message, Message::NewBlock(_) | Message::Blocks { .. });
     let (network, checker) = (Arc::clone(&context.network), Arc::clone(&context.checker));
     let check = move || message.check_knowing(&network, &|id| checker.knows(id));
     let result = if bytes <= INLINE_BYTES {
@@ -343,11 +342,13 @@ async fn checked(
         let check = tokio::task::spawn_blocking(check);
         check.await.expect("checks of a message do not panic")
     };
-    if is_block {
+    if let Ok(received) = &result
+        && received.has_blocks()
+    {
         context.metrics.validated("check", begin.elapsed());
-    }
-    if let Ok(Received::NewBlock(block)) = &result {
-        announce::checked(block, begin.elapsed());
+        if let Some(id) = received.new_block() {
+            announce::checked(&id, begin.elapsed());
+        }
     }
     result
 }

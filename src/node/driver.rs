@@ -19,8 +19,8 @@ use super::dial::{self, Arrival};
 use super::metrics::Metrics;
 use super::miner::Miner;
 use super::store::{FAILED, Store};
-use crate::protocol::chain::block::{Block, Stream};
-use crate::protocol::chain::id::TransactionId;
+use crate::protocol::chain::block::Stream;
+use crate::protocol::chain::id::{BlockId, TransactionId};
 use crate::protocol::chain::view::{Batch, Fault, Overlay, Record, Tip};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::behaviour::Behaviour;
@@ -28,7 +28,6 @@ use crate::protocol::machine::io::{
     Command, ConnId, Effect, Event, Input, Origin, Outbox, Reason, Request, Ticket,
 };
 use crate::protocol::mempool::AdmissionError;
-use crate::protocol::wire::message::Received;
 
 /// Facts that are taken in before the next look at the clock and at orders.
 const BURST: usize = 64;
@@ -189,8 +188,10 @@ impl Driver {
         if is_block {
             self.metrics.validated("place", begin.elapsed());
         }
-        if let Some(block) = relayed {
-            announce::placed(&block, begin.elapsed());
+        // It may lack transactions still.
+        let is_placed = |id: &BlockId| self.machine.machine().chain().dag().index(id).is_some();
+        if let Some(id) = relayed.filter(is_placed) {
+            announce::placed(&id, begin.elapsed());
         }
         self.perform(out);
         Ok(())
@@ -479,14 +480,11 @@ fn has_blocks(input: &Input) -> bool {
     matches!(input, Input::Message { message, .. } if message.has_blocks())
 }
 
-/// The block that a peer passes on, kept for the lines that trace it; `None` where nobody wants them.
-fn relayed(input: &Input) -> Option<Arc<Block>> {
+/// The block that a peer passes on, for the lines that trace it; `None` where nobody wants them.
+fn relayed(input: &Input) -> Option<BlockId> {
     match input {
-        Input::Message {
-            message: Received::NewBlock(block),
-            ..
-        } if tracing::enabled!(target: announce::HOP_TARGET, tracing::Level::DEBUG) => {
-            Some(Arc::clone(block))
+        Input::Message { message, .. } if tracing::enabled!(target: announce::HOP_TARGET, tracing::Level::DEBUG) => {
+            message.new_block()
         }
         _ => None,
     }

@@ -116,6 +116,11 @@ impl Metrics {
                         .observe(seconds);
                 }
             }
+            Event::BlockRebuilt { rebuilt } => {
+                all.compact_blocks
+                    .with_label_values(&[rebuilt.label()])
+                    .inc();
+            }
             Event::BlockRejected { stream, label, .. } => {
                 all.rejected
                     .with_label_values(&[stream.to_string().as_str(), label])

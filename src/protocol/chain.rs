@@ -35,6 +35,7 @@ use params::Network;
 use recent::Recent;
 use resume::{load_window, stored_record, write_genesis};
 use rules::HeaderError;
+use transaction::SharedTransaction;
 use view::{Fault, Overlay, Record, Tip, View};
 
 use crate::protocol::bugs::{Bug, bug};
@@ -421,6 +422,20 @@ impl Chain {
             overlay.batch.tip = Some(self.tip.clone());
         }
         Ok(())
+    }
+
+    /// One of the last blocks that were taken in.
+    pub fn recent_block(&self, id: &BlockId) -> Option<&Arc<Block>> {
+        self.recent.get(id)
+    }
+
+    /// The transactions of the last blocks that were taken in, but for one of them.
+    pub fn recent_transactions_beside(
+        &self,
+        id: &BlockId,
+    ) -> impl Iterator<Item = &SharedTransaction> {
+        let others = self.recent.iter().filter(|block| block.id() != *id);
+        others.flat_map(|block| &block.body().transactions)
     }
 
     /// What the next block names as parents.

@@ -15,13 +15,16 @@
 
 mod addresses;
 pub mod behaviour;
+mod config;
 mod discovery;
+mod fetch;
 mod groups;
 mod holders;
 pub mod io;
 mod mining;
 mod orphans;
 mod penalties;
+mod push;
 mod relay;
 pub mod serve;
 mod sessions;
@@ -33,6 +36,7 @@ mod transactions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use config::MachineConfig;
 use holders::Holders;
 use io::{Command, ConnId, Direction, Effect, Event, Input, Origin, Outbox, Reason, Request};
 pub use penalties::Ban;
@@ -40,102 +44,16 @@ pub use sessions::Session;
 use timers::{Timer, Timers};
 
 use crate::protocol::chain::Chain;
-use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
+use crate::protocol::chain::id::{BlockId, TransactionId};
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Fault, Overlay, Record, View};
 use crate::protocol::endpoint::Endpoint;
-use crate::protocol::mempool::{Mempool, MempoolLimits};
+use crate::protocol::mempool::Mempool;
 use crate::protocol::rng::Rng;
 use crate::protocol::time::Time;
-use crate::protocol::wire::limits::{
-    MAX_HELD_BLOCKS, MAX_HELD_TRANSACTIONS, MAX_MEMPOOL_BYTES, MAX_MEMPOOL_PER_SENDER,
-    MAX_MEMPOOL_TRANSACTIONS,
-};
+use crate::protocol::wire::limits::{MAX_HELD_BLOCKS, MAX_HELD_TRANSACTIONS};
 use crate::protocol::wire::message::{Message, Received};
-
-/// What a machine is told at its start. All times in milliseconds.
-#[derive(Clone, Debug)]
-pub struct MachineConfig {
-    /// The node's key.
-    pub key: NodeKey,
-    /// Who receives what this node mines.
-    pub miner: AccountId,
-    /// Where this node accepts connections; 0 if nowhere.
-    pub port: u16,
-    /// Program and version, for people.
-    pub agent: String,
-    /// Endpoints to which a connection is kept for ever.
-    pub peers: Vec<Endpoint>,
-    /// Names behind which peers are found.
-    pub seeds: Vec<Endpoint>,
-    /// Whether to mine from the start.
-    pub mining: bool,
-    /// Connections that this node opens by itself, the kept ones counted in.
-    pub target_outbound: usize,
-    /// How many of those lead to one network group.
-    pub max_outbound_per_group: usize,
-    /// Connections that this node lets others open.
-    pub max_inbound: usize,
-    /// How many of those may come from one address.
-    pub max_inbound_per_address: usize,
-    /// Whether private ranges have groups, and addresses a limit, as public ones have.
-    pub group_private: bool,
-    /// How long a node is banned that has broken a rule for the first time; 0 bans nobody. Only where keys are proven.
-    pub ban_ms: u64,
-    /// Limits of the mempool.
-    pub mempool: MempoolLimits,
-    /// The time in which a handshake must end.
-    pub handshake_timeout_ms: u64,
-    /// The time between two signs of life that are asked for.
-    pub ping_interval_ms: u64,
-    /// The time without a sign of life after which a session ends.
-    pub silent_timeout_ms: u64,
-    /// The delay after the first failure of a dial.
-    pub retry_min_ms: u64,
-    /// The longest delay between two dials.
-    pub retry_max_ms: u64,
-    /// The time in which a peer that is synced from must make progress.
-    pub sync_timeout_ms: u64,
-    /// How long the miner's templates may lag behind the mempool.
-    pub template_delay_ms: u64,
-    /// Whether bodies are dropped that no reorganisation reaches.
-    pub prune: bool,
-}
-
-impl Default for MachineConfig {
-    fn default() -> Self {
-        Self {
-            key: NodeKey::default(),
-            miner: AccountId::default(),
-            port: 0,
-            agent: concat!("triskel/", env!("CARGO_PKG_VERSION")).to_owned(),
-            peers: Vec::new(),
-            seeds: Vec::new(),
-            mining: true,
-            target_outbound: 8,
-            max_outbound_per_group: 1,
-            max_inbound: 64,
-            max_inbound_per_address: 8,
-            group_private: false,
-            ban_ms: 600_000,
-            mempool: MempoolLimits {
-                transactions: MAX_MEMPOOL_TRANSACTIONS,
-                bytes: MAX_MEMPOOL_BYTES,
-                per_sender: MAX_MEMPOOL_PER_SENDER,
-                min_fee: 1,
-            },
-            handshake_timeout_ms: 3_000,
-            ping_interval_ms: 10_000,
-            silent_timeout_ms: 30_000,
-            retry_min_ms: 250,
-            retry_max_ms: 30_000,
-            sync_timeout_ms: 10_000,
-            template_delay_ms: 250,
-            prune: false,
-        }
-    }
-}
 
 /// A node without a world.
 #[derive(Clone, Debug)]
@@ -158,6 +76,8 @@ pub struct Machine {
     retried: TransactionId,
     orphans: orphans::Orphans,
     block_holders: Holders<BlockId>,
+    fetches: fetch::Fetches,
+    pushed: push::Pushed,
     transaction_holders: Holders<TransactionId>,
     connections: sessions::Connections,
     addresses: addresses::AddressBook,
@@ -200,6 +120,8 @@ impl Machine {
             retried: TransactionId::default(),
             orphans: orphans::Orphans::default(),
             block_holders: Holders::new(MAX_HELD_BLOCKS),
+            fetches: fetch::Fetches::default(),
+            pushed: push::Pushed::default(),
             transaction_holders: Holders::new(MAX_HELD_TRANSACTIONS),
             connections: sessions::Connections::default(),
             addresses,
@@ -398,6 +320,24 @@ impl Machine {
             Received::Accounts { .. } => Ok(()),
             Received::Headers { headers, more, .. } => self.headers(turn, conn, &headers, more),
             Received::Blocks { blocks, .. } => self.blocks(turn, conn, blocks),
+            Received::CompactBlock(sketch) => self.sketched(turn, conn, sketch),
+            Received::RequestBlockTransactions { block, indexes } => {
+                self.block_transactions_requested(turn, conn, block, &indexes);
+                Ok(())
+            }
+            Received::BlockTransactions {
+                block,
+                transactions,
+            } => self.block_transactions(turn, conn, block, transactions),
+            Received::AnnounceBlock { id } => self.announced(turn, conn, id),
+            Received::RequestCompactBlock { id } => {
+                self.compact_block_requested(turn, conn, id);
+                Ok(())
+            }
+            Received::PushBlocks { push } => {
+                self.push_wanted(conn, push);
+                Ok(())
+            }
         }
     }
 
@@ -437,6 +377,7 @@ impl Machine {
                 Timer::Feeler => self.feeler_due(turn),
                 Timer::Addresses => self.addresses_due(turn),
                 Timer::Sync => self.sync_due(turn)?,
+                Timer::Fetch => self.fetch_due(turn),
                 Timer::Template => self.template_due(turn)?,
             }
         }

@@ -152,6 +152,11 @@ impl Mempool {
         self.senders.get(sender)?.get(nonce)
     }
 
+    /// The ids of all transactions, ascending.
+    pub fn ids(&self) -> impl Iterator<Item = TransactionId> {
+        self.by_id.keys().copied()
+    }
+
     /// All transactions: by sender, then by nonce.
     pub fn iter(&self) -> impl Iterator<Item = &SharedTransaction> {
         self.senders.values().flat_map(BTreeMap::values)

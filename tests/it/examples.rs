@@ -15,6 +15,7 @@ use triskel::protocol::chain::rules;
 use triskel::protocol::chain::template::{Search, Template};
 use triskel::protocol::chain::transaction::{SharedTransaction, Transfer};
 use triskel::protocol::chain::work::Target;
+use triskel::protocol::wire::compact::CompactBlock;
 use triskel::protocol::wire::frame;
 use triskel::protocol::wire::message::{Claim, Hello, Message, PeerAddress};
 
@@ -341,6 +342,18 @@ fn messages(chain: &Network, block: &Block, transaction: &SharedTransaction) -> 
             )],
             more: false,
         },
+        Message::CompactBlock(CompactBlock::new(block, 1, &[])),
+        Message::RequestBlockTransactions {
+            block: block.id(),
+            indexes: vec![0],
+        },
+        Message::BlockTransactions {
+            block: block.id(),
+            transactions: vec![transaction.to_bytes()],
+        },
+        Message::AnnounceBlock { id: block.id() },
+        Message::RequestCompactBlock { id: block.id() },
+        Message::PushBlocks { push: false },
     ];
     let frame = |message: &Message| {
         let name = format!("message-{}", message.name().replace('_', "-"));

@@ -9,6 +9,7 @@ use triskel::protocol::chain::ledger::Account;
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::template::{Search, Template};
 use triskel::protocol::chain::work::Work;
+use triskel::protocol::wire::compact::CompactBlock;
 use triskel::protocol::wire::frame::{Decoder, decode, encode};
 use triskel::protocol::wire::limits;
 use triskel::protocol::wire::message::{
@@ -52,6 +53,24 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..80)
 }
 
+fn compact_blocks() -> impl Strategy<Value = CompactBlock> {
+    let short_ids = prop::collection::vec(any::<[u8; 6]>(), 0..5);
+    let prefilled = prop::collection::vec(any::<(u32, u8)>(), 0..3);
+    (bytes(), any::<([u8; 32], u64, u64)>(), short_ids, prefilled).prop_map(
+        |(heading, (miner, extra_nonce, nonce), short_ids, prefilled)| CompactBlock {
+            heading,
+            miner: AccountId(miner),
+            extra_nonce,
+            nonce,
+            short_ids,
+            prefilled: prefilled
+                .into_iter()
+                .map(|(index, byte)| (index, [byte; 153]))
+                .collect(),
+        },
+    )
+}
+
 fn messages() -> impl Strategy<Value = Message> {
     let address = any::<([u8; 16], u16)>().prop_map(|(ip, port)| PeerAddress { ip, port });
     let locator = prop::collection::vec(any::<[u8; 32]>().prop_map(BlockId), 0..5);
@@ -91,6 +110,22 @@ fn messages() -> impl Strategy<Value = Message> {
                     .collect(),
                 more,
             }),
+        compact_blocks().prop_map(Message::CompactBlock),
+        (any::<[u8; 32]>(), prop::collection::vec(any::<u32>(), 0..5)).prop_map(
+            |(block, indexes)| Message::RequestBlockTransactions {
+                block: BlockId(block),
+                indexes,
+            }
+        ),
+        (any::<[u8; 32]>(), prop::collection::vec(any::<u8>(), 0..3)).prop_map(|(block, bytes)| {
+            Message::BlockTransactions {
+                block: BlockId(block),
+                transactions: bytes.into_iter().map(|byte| [byte; 153]).collect(),
+            }
+        }),
+        any::<[u8; 32]>().prop_map(|id| Message::AnnounceBlock { id: BlockId(id) }),
+        any::<[u8; 32]>().prop_map(|id| Message::RequestCompactBlock { id: BlockId(id) }),
+        any::<bool>().prop_map(|push| Message::PushBlocks { push }),
         (any::<(u64, bool)>(), prop::collection::vec(bytes(), 0..4)).prop_map(
             |((from_block, more), headers)| Message::Headers {
                 from_block,
@@ -208,7 +243,17 @@ fn a_frame_too_long_for_its_place_or_kind_is_refused_at_once() {
 #[test]
 fn hostile_counts_are_refused_by_what_they_announce() {
     // Each kind with a list: what stands before its count, and the bytes that an entry takes at least.
-    let lists = [(4, 0usize), (5, 0), (6, 0), (8, 8), (9, 0), (10, 8)];
+    let lists = [
+        (4, 0usize),
+        (5, 0),
+        (6, 0),
+        (8, 8),
+        (9, 0),
+        (10, 8),
+        (14, 0),
+        (15, 32),
+        (16, 32),
+    ];
     for (kind, before) in lists {
         // The last fits the frame of any peer, but not what a frame of this length can hold.
         for count in [u64::MAX, u64::MAX / 24 + 1, 1 << 40, 4_000] {
@@ -317,6 +362,23 @@ fn what_consensus_allows_travels() {
             accounts: vec![(AccountId::default(), Account::default()); limits::MAX_ACCOUNTS],
             more: true,
         },
+        // As many prefilled ones as make it as long as the block.
+        Message::CompactBlock(CompactBlock {
+            short_ids: vec![[0; 6]; 81],
+            prefilled: vec![(0, [0; 153]); 9_742],
+            ..CompactBlock::new(&block, 0, &[])
+        }),
+        Message::RequestBlockTransactions {
+            block: network.id(),
+            indexes: vec![0; MAX_TRANSACTIONS],
+        },
+        Message::BlockTransactions {
+            block: network.id(),
+            transactions: vec![[0; 153]; MAX_TRANSACTIONS],
+        },
+        Message::AnnounceBlock { id: network.id() },
+        Message::RequestCompactBlock { id: network.id() },
+        Message::PushBlocks { push: true },
     ];
     for message in largest {
         let frame = encode(&message);

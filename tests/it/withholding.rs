@@ -361,7 +361,7 @@ fn the_same_pool_gains_in_a_chain() {
         margin_ms: 1_500,
     });
     for seed in seeds(1) {
-        let field = Field::new(params.clone(), seed, 8, 2_500);
+        let field = Field::new(params.clone(), seed, 8, 5_000);
         let outcome = field.run(Some(&strategy));
         field.report("gives up at a lead of a block", &outcome);
         let again = field.replay("the_same_pool_gains_in_a_chain");

@@ -7,6 +7,7 @@ use prometheus::{
 };
 
 use crate::protocol::chain::params::Network;
+use crate::protocol::machine::io::Rebuilt;
 use crate::protocol::wire::message::MESSAGE_NAMES;
 
 const NAMESPACE: &str = "triskel";
@@ -50,6 +51,7 @@ pub(super) struct Catalogue {
     pub(super) mined: CounterVec,
     pub(super) accepted: CounterVec,
     pub(super) rejected: CounterVec,
+    pub(super) compact_blocks: CounterVec,
     pub(super) tip_number: Gauge,
     pub(super) dag_tips: Gauge,
     pub(super) red_blocks: Gauge,
@@ -144,6 +146,12 @@ impl Catalogue {
                 "blocks_received_total",
                 "Blocks of other nodes taken in, by stream and by how they came.",
                 &["stream", "origin"],
+            ),
+            compact_blocks: make.counters(
+                "compact_blocks_total",
+                "Blocks that came in compact form: rebuilt at once, rebuilt after a round for what \
+                 was missing, or asked for as a whole.",
+                &["result"],
             ),
             rejected: make.counters(
                 "blocks_rejected_total",
@@ -262,6 +270,9 @@ impl Catalogue {
             for reason in ["orphan", "early", "final", "header", "state_digest"] {
                 self.rejected.with_label_values(&[stream, reason]);
             }
+        }
+        for rebuilt in Rebuilt::ALL {
+            self.compact_blocks.with_label_values(&[rebuilt.label()]);
         }
         for phase in ["check", "place", "apply"] {
             self.validation.with_label_values(&[phase]);

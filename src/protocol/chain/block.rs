@@ -412,11 +412,21 @@ impl Block {
 
     /// Joins what a miner found. The caller has checked the proof of work.
     pub(super) fn assemble(header: Header, parents: Vec<BlockId>, body: Body) -> Self {
+        let id = header.id();
         let heading = Heading {
             header,
-            id: header.id(),
+            id,
             parents,
         };
+        Self::bind(heading, body)
+    }
+
+    /// Joins a heading with the body that it commits to; `None` if that is another. The body's signatures were checked.
+    pub fn join(heading: Heading, body: Body) -> Option<Self> {
+        (body.root() == heading.header.body_root).then(|| Self::bind(heading, body))
+    }
+
+    fn bind(heading: Heading, body: Body) -> Self {
         let mut bytes = heading.to_bytes();
         bytes.reserve_exact(44 + body.transactions.len() * TRANSACTION_BYTES);
         bytes.extend_from_slice(&body.first_leaf());

@@ -30,6 +30,16 @@ impl Recent {
         }
     }
 
+    /// A block, if it is here.
+    pub(super) fn get(&self, id: &BlockId) -> Option<&Arc<Block>> {
+        self.blocks.get(id)
+    }
+
+    /// The blocks that are here.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.values()
+    }
+
     /// A block, from here or from the store.
     pub(super) fn block(&self, id: &BlockId, view: &dyn View) -> Result<Arc<Block>, Fault> {
         match self.blocks.get(id) {

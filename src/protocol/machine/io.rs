@@ -286,6 +286,31 @@ impl Origin {
     }
 }
 
+/// What it took to have all of a block that came in compact form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebuilt {
+    /// Nothing: all transactions were here.
+    AtOnce,
+    /// Asking for those that were not.
+    AfterRound,
+    /// Asking for the whole block: short ids collided, or the answer did not fit.
+    Whole,
+}
+
+impl Rebuilt {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::AtOnce, Self::AfterRound, Self::Whole];
+
+    /// A fixed word, for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at_once",
+            Self::AfterRound => "after_round",
+            Self::Whole => "whole",
+        }
+    }
+}
+
 /// Something that people and metrics want to know.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -358,6 +383,11 @@ pub enum Event {
         reward: u64,
         /// Milliseconds between the block's timestamp and this node's clock; negative clocks count as 0.
         age_ms: u64,
+    },
+    /// A peer has sent a block in compact form.
+    BlockRebuilt {
+        /// What it took to have all of it.
+        rebuilt: Rebuilt,
     },
     /// A block was not taken in.
     BlockRejected {

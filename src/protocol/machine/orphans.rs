@@ -54,6 +54,10 @@ impl Orphans {
         Some((block, origin))
     }
 
+    pub(super) fn contains(&self, id: &BlockId) -> bool {
+        self.blocks.contains_key(id)
+    }
+
     /// Takes those that have `parent` among their parents.
     pub(super) fn children(&mut self, parent: &BlockId) -> Vec<(Arc<Block>, Origin)> {
         let has = |block: &Block| block.heading().parents().contains(parent);
@@ -77,6 +81,8 @@ pub(super) enum Purpose {
     Sync,
     /// Orphans wait for them.
     Parents,
+    /// It is new, and could not be rebuilt from its compact form.
+    Relay,
     /// The answer is of no use any more.
     Nothing,
 }
@@ -151,6 +157,7 @@ impl Machine {
         let key = session.key;
         match asked.purpose {
             Purpose::Sync => return self.synced_blocks(turn, conn, asked.ids, blocks),
+            Purpose::Relay => return self.whole_block(turn, conn, &asked.ids, blocks),
             Purpose::Parents => {
                 for block in blocks
                     .into_iter()

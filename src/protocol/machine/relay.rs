@@ -18,10 +18,12 @@ impl Machine {
     /// Whether a message brings a block that this node has, as all but one of its copies do: nothing follows but that the peer has
     /// it as well.
     pub(super) fn is_copy(&mut self, now: Time, conn: ConnId, message: &Received) -> bool {
-        let Received::NewBlock(block) = message else {
-            return false;
+        let id = match message {
+            Received::NewBlock(block) => block.id(),
+            Received::CompactBlock(sketch) => sketch.heading().id(),
+            Received::AnnounceBlock { id } => *id,
+            _ => return false,
         };
-        let id = block.id();
         if self.chain.dag().index(&id).is_none() || bug(Bug::KnownBlockTakenAgain) {
             return false;
         }
@@ -62,6 +64,7 @@ impl Machine {
                 self.seek(turn)?;
                 return Ok(true);
             }
+            Taken::In if matches!(origin, Origin::Relayed(_)) => self.was_first(turn, conn),
             Taken::In | Taken::Not => {}
         }
         Ok(false)
@@ -74,6 +77,7 @@ impl Machine {
         block: &Arc<Block>,
         origin: Origin,
     ) -> Result<Taken, Fault> {
+        self.fetches.end(&block.id());
         let taken = self.place(turn, block, origin)?;
         match taken {
             Taken::In => {
@@ -236,7 +240,7 @@ impl Machine {
             .greeted()
             .skip(usize::from(bug(Bug::RelaySkipsPeer)));
         let to = self.block_holders.add_all(id, sessions);
-        turn.send_all(to, || Message::NewBlock(Arc::clone(block.bytes())));
+        self.push(turn, block, origin, to);
     }
 
     /// This node has caught up: its peers learn from the end what they may lack.

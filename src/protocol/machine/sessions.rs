@@ -51,6 +51,11 @@ pub struct Session {
     /// Addresses that the peer may tell of.
     pub(super) allowance: Allowance,
     pub(super) heard_ms: u64,
+    /// Whether the peer wants blocks to be pushed, and whether it pushes.
+    pub(super) wants_push: bool,
+    pub(super) pushes: bool,
+    /// New blocks with which the peer was first; the older the less they count.
+    pub(super) firsts: u64,
     /// The ping that has no answer yet: its nonce, and when it was sent, in microseconds.
     pub(super) ping: Option<(u64, u64)>,
 }
@@ -210,6 +215,7 @@ impl Machine {
                 number,
             });
         }
+        self.review(turn);
         self.greet(turn, conn)?;
         self.claimed(turn, conn, claim)?;
         // What a peer has from before is not on its way.
@@ -265,6 +271,9 @@ impl Machine {
             transaction_ms: None,
             allowance: Allowance::new(now_ms),
             heard_ms: now_ms,
+            wants_push: true,
+            pushes: true,
+            firsts: 0,
             ping: None,
         });
         let (direction, remote) = (connection.direction, connection.remote);
@@ -390,6 +399,8 @@ impl Machine {
         self.timers.cancel(&Timer::Handshake(conn));
         self.timers.cancel(&Timer::Keepalive(conn));
         self.sync_left(turn, conn);
+        self.fetches_left(turn, conn);
+        self.review(turn);
         if let Some(endpoint) = &connection.dialled {
             self.undialled(turn, endpoint, connection.session.is_some(), &reason);
         }

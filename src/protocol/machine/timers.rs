@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Addresses,
     /// The peer that is synced from has had its time, or another attempt is due.
     Sync,
+    /// A peer has had its time to deliver a new block.
+    Fetch,
     /// The miner gets new templates.
     Template,
 }

@@ -3,7 +3,7 @@
 //! Limits of the wire are derived from those of consensus, never smaller: a block that the rules allow must be able to travel
 //! (btcd fell off the chain twice in 2022 over the opposite).
 
-use crate::protocol::chain::block::{HEADER_BYTES, MAX_BLOCK_BYTES, MAX_PARENTS};
+use crate::protocol::chain::block::{HEADER_BYTES, MAX_BLOCK_BYTES, MAX_PARENTS, MAX_TRANSACTIONS};
 use crate::protocol::chain::transaction::TRANSACTION_BYTES;
 
 /// Bytes of a frame before the handshake has ended: a `Hello` has at most 730.
@@ -52,7 +52,7 @@ const CLAIM_BYTES: usize = 32 + 32 + 8 + 8 + 32 * MAX_BESIDE + 8;
 /// Bytes of a message by its kind, in the order of [`Message`](super::message::Message): what the largest honest one takes.
 ///
 /// So the first eight bytes of a frame tell whether the rest of it is worth holding. A variant costs 4 bytes, a length 8.
-pub const MAX_MESSAGE_BYTES: [usize; 14] = [
+pub const MAX_MESSAGE_BYTES: [usize; 20] = [
     4 + 4 + 32 + 32 + 8 + 2 + CLAIM_BYTES + 8 + 8 + MAX_AGENT_BYTES,
     4 + 8 + CLAIM_BYTES,
     4 + 8 + CLAIM_BYTES,
@@ -67,6 +67,13 @@ pub const MAX_MESSAGE_BYTES: [usize; 14] = [
     4 + 8 + 32 * MAX_BLOCKS,
     4 + 1 + 32 + 1 + 32,
     4 + 32 + 8 + ACCOUNT_BYTES * MAX_ACCOUNTS + 1,
+    // A compact block that is not smaller than the block is not sent.
+    4 + 8 + MAX_BLOCK_BYTES,
+    4 + 32 + 8 + 4 * MAX_TRANSACTIONS,
+    4 + 32 + 8 + TRANSACTION_BYTES * MAX_TRANSACTIONS,
+    4 + 32,
+    4 + 32,
+    4 + 1,
 ];
 
 /// Bytes of a frame: the largest message is `Blocks`, whose entries cost 8 bytes of length each, behind variant, number and count.
@@ -117,6 +124,22 @@ pub const MAX_HELD_BLOCKS: usize = 256;
 
 /// Transactions of which a node remembers which peers have them: some seconds of 5,000 a second.
 pub const MAX_HELD_TRANSACTIONS: usize = 16_384;
+
+/// Peers of which a node wants blocks pushed, as in BIP152: those that were first with the most. One would be a weak spot, and
+/// more than a few send what nobody needs.
+pub const MAX_PUSHING: usize = 3;
+
+/// Bytes of a block that is pushed to all peers: to announce it and be asked costs some 100 and a round trip.
+pub const MAX_PUSHED_TO_ALL: usize = 1_024;
+
+/// Blocks that are being fetched from peers that have told of them: some seconds of 11 blocks a second.
+pub const MAX_FETCHES: usize = 64;
+
+/// How many of them from one peer: announcements cost nothing, and nobody shall take the places of others.
+pub const MAX_FETCHES_OF_PEER: usize = 16;
+
+/// Blocks of which a node remembers which transactions it lacked, which are those that others lack: as many as it has at hand.
+pub const MAX_MISSED: usize = 64;
 
 /// Blocks whose parents are unknown: they bridge the moments in which a parent overtakes its child, no more.
 pub const MAX_ORPHANS: usize = 128;

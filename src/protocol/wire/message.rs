@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
+use super::compact::{self, CompactBlock, Sketch, TransactionBytes};
+pub use super::error::{MessageError, OtherTransport};
 use super::limits;
-use crate::protocol::chain::block::{Block, BlockError, Heading};
+use crate::protocol::chain::block::{Block, Heading, MAX_TRANSACTIONS};
 use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::ledger::Account;
 use crate::protocol::chain::params::Network;
-use crate::protocol::chain::transaction::{SharedTransaction, Transaction, TransactionError};
+use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
 use crate::protocol::chain::work::Work;
 
 /// The version of this protocol. Nodes of different versions part at the handshake.
@@ -166,6 +168,37 @@ pub enum Message {
         /// Whether more follow.
         more: bool,
     },
+    /// Passes a new block on to whom most likely has its transactions.
+    CompactBlock(CompactBlock),
+    /// Asks for transactions of a block that was passed on as a compact one.
+    RequestBlockTransactions {
+        /// The block.
+        block: BlockId,
+        /// Which: places in the block, ascending.
+        indexes: Vec<u32>,
+    },
+    /// Answers `RequestBlockTransactions`, in its order; with none if the block is not at hand.
+    BlockTransactions {
+        /// The block.
+        block: BlockId,
+        /// Canonical bytes.
+        transactions: Vec<TransactionBytes>,
+    },
+    /// Tells of a new block.
+    AnnounceBlock {
+        /// The block.
+        id: BlockId,
+    },
+    /// Asks for a block that was announced. Answered by `CompactBlock` or `NewBlock`.
+    RequestCompactBlock {
+        /// The block.
+        id: BlockId,
+    },
+    /// Says how the speaker wants to hear of new blocks.
+    PushBlocks {
+        /// Whether they are sent unasked; announced otherwise. At the beginning they are.
+        push: bool,
+    },
 }
 
 impl Message {
@@ -191,6 +224,12 @@ impl Message {
             Self::RequestBlocksById { .. } => 11,
             Self::RequestAccounts { .. } => 12,
             Self::Accounts { .. } => 13,
+            Self::CompactBlock(_) => 14,
+            Self::RequestBlockTransactions { .. } => 15,
+            Self::BlockTransactions { .. } => 16,
+            Self::AnnounceBlock { .. } => 17,
+            Self::RequestCompactBlock { .. } => 18,
+            Self::PushBlocks { .. } => 19,
         }
     }
 
@@ -262,6 +301,30 @@ impl Message {
                     more,
                 }
             }
+            Self::CompactBlock(compact) => {
+                Received::CompactBlock(Box::new(compact.check(network, is_checked)?))
+            }
+            Self::RequestBlockTransactions { block, indexes } => {
+                compact::check_indexes(indexes.iter().copied(), MAX_TRANSACTIONS)?;
+                Received::RequestBlockTransactions { block, indexes }
+            }
+            Self::BlockTransactions {
+                block,
+                transactions,
+            } => {
+                count("transactions", transactions.len(), MAX_TRANSACTIONS)?;
+                let decode = |bytes: &TransactionBytes| {
+                    Transaction::decode_knowing(bytes, &network.id(), is_checked).map(Arc::new)
+                };
+                let transactions = transactions.iter().map(decode).collect::<Result<_, _>>()?;
+                Received::BlockTransactions {
+                    block,
+                    transactions,
+                }
+            }
+            Self::AnnounceBlock { id } => Received::AnnounceBlock { id },
+            Self::RequestCompactBlock { id } => Received::RequestCompactBlock { id },
+            Self::PushBlocks { push } => Received::PushBlocks { push },
             Self::Headers {
                 from_block,
                 headers,
@@ -281,7 +344,7 @@ impl Message {
 }
 
 /// Names of the message kinds, by their index on the wire.
-pub const MESSAGE_NAMES: [&str; 14] = [
+pub const MESSAGE_NAMES: [&str; 20] = [
     "hello",
     "ping",
     "pong",
@@ -296,6 +359,12 @@ pub const MESSAGE_NAMES: [&str; 14] = [
     "request_blocks_by_id",
     "request_accounts",
     "accounts",
+    "compact_block",
+    "request_block_transactions",
+    "block_transactions",
+    "announce_block",
+    "request_compact_block",
+    "push_blocks",
 ];
 
 fn check_claim(claim: &Claim) -> Result<(), MessageError> {
@@ -308,91 +377,6 @@ fn count(what: &'static str, count: usize, limit: usize) -> Result<(), MessageEr
     } else {
         Ok(())
     }
-}
-
-/// Why two nodes cannot read each other. Nobody's fault: they are set up differently, or bytes were changed on their way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OtherTransport {
-    /// This node speaks noise, the peer something else.
-    #[error("the peer does not speak noise, as this node does: set peer.transport alike on both")]
-    Plain,
-    /// This node speaks plain, the peer noise.
-    #[error("the peer speaks noise, this node plain: set peer.transport alike on both")]
-    Noise,
-    /// The peer has a pre-shared key, this node has none.
-    #[error(
-        "the peer's network is closed with a pre-shared key, this node has none: set peer.preshared_key_file"
-    )]
-    Closed,
-    /// This node has a pre-shared key, the peer has none.
-    #[error("the peer has no pre-shared key, with which this node's network is closed")]
-    Open,
-    /// Both have a pre-shared key, and not the same.
-    #[error(
-        "the peer has another pre-shared key: peer.preshared_key_file differs, or the network is not one's own"
-    )]
-    OtherKey,
-    /// What arrived was changed on its way, or not made for this connection.
-    #[error("what the peer sent cannot be deciphered: something between both has changed it")]
-    Undecipherable,
-}
-
-impl OtherTransport {
-    /// A fixed word, for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Plain | Self::Noise => "other_transport",
-            Self::Closed | Self::Open | Self::OtherKey => "other_preshared_key",
-            Self::Undecipherable => "undecipherable",
-        }
-    }
-}
-
-/// Why bytes are not a message, or a message is not one that an honest node sends. Provable in each case but the first.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MessageError {
-    /// The peer's transport is another: nothing that it sends can be read.
-    #[error(transparent)]
-    Transport(#[from] OtherTransport),
-    /// The key that the peer gives for its own is not the one that it has proven.
-    #[error("the key {claimed:.12} is claimed and not proven")]
-    Unproven {
-        /// The key.
-        claimed: NodeKey,
-    },
-    /// A frame longer than allowed at this point.
-    #[error("a frame of {length} bytes, allowed are {limit}")]
-    TooLong {
-        /// What the length prefix says.
-        length: usize,
-        /// What is allowed.
-        limit: usize,
-    },
-    /// bincode refuses the bytes.
-    #[error("not a message: {0}")]
-    Encoding(String),
-    /// Bytes follow the message in its frame.
-    #[error("{0} bytes follow the message in its frame")]
-    Trailing(usize),
-    /// A list longer than allowed.
-    #[error("{count} {what}, allowed are {limit}")]
-    Count {
-        /// Of what.
-        what: &'static str,
-        /// How many.
-        count: usize,
-        /// What is allowed.
-        limit: usize,
-    },
-    /// Accounts that do not ascend.
-    #[error("accounts that are not in ascending order")]
-    Order,
-    /// A block or header that cannot be part of this network.
-    #[error(transparent)]
-    Block(#[from] BlockError),
-    /// A transaction that no block may carry.
-    #[error(transparent)]
-    Transaction(#[from] TransactionError),
 }
 
 /// A message whose content has been read and checked.
@@ -441,11 +425,42 @@ pub enum Received {
         accounts: Vec<(AccountId, Account)>,
         more: bool,
     },
+    /// See [`Message::CompactBlock`].
+    CompactBlock(Box<Sketch>),
+    /// See [`Message::RequestBlockTransactions`].
+    RequestBlockTransactions { block: BlockId, indexes: Vec<u32> },
+    /// See [`Message::BlockTransactions`].
+    BlockTransactions {
+        block: BlockId,
+        transactions: Vec<SharedTransaction>,
+    },
+    /// See [`Message::AnnounceBlock`].
+    AnnounceBlock { id: BlockId },
+    /// See [`Message::RequestCompactBlock`].
+    RequestCompactBlock { id: BlockId },
+    /// See [`Message::PushBlocks`].
+    PushBlocks { push: bool },
 }
 
 impl Received {
+    /// The new block of which this is all, or what it lacked.
+    pub fn new_block(&self) -> Option<BlockId> {
+        match self {
+            Self::NewBlock(block) => Some(block.id()),
+            Self::CompactBlock(sketch) => Some(sketch.heading().id()),
+            Self::BlockTransactions { block, .. } => Some(*block),
+            _ => None,
+        }
+    }
+
     /// Whether blocks are inside, whose applying takes time.
     pub fn has_blocks(&self) -> bool {
-        matches!(self, Self::NewBlock(_) | Self::Blocks { .. })
+        matches!(
+            self,
+            Self::NewBlock(_)
+                | Self::Blocks { .. }
+                | Self::CompactBlock(_)
+                | Self::BlockTransactions { .. }
+        )
     }
 }
