@@ -8,6 +8,9 @@ SEED ?=
 IMAGE ?= triskel:dev
 BUDGET ?= 10m
 CYCLES ?= 100
+FUZZ_SECONDS ?= 900
+FUZZ_TARGETS = frame message block transaction machine rpc
+CARGO_FUZZ ?= cargo +nightly fuzz
 
 # What is run for every change: everything that the simulator can do, within a minute or two.
 SCENARIOS = $(wildcard testnet/scenarios/*.toml)
@@ -17,7 +20,7 @@ TESTNET = target/release/testnet
 COMPOSE ?= $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
 
 .DEFAULT_GOAL := help
-.PHONY: help testnet up down test cycles sim matrix nightly flakes replay fuzz bugs bench image lint ci clean
+.PHONY: help testnet up down test cycles sim matrix nightly flakes replay fuzz fuzz-targets bugs bench image lint ci clean
 
 help: ## List what can be made
 	@echo 'make TARGET [VARIABLE=value]...'
@@ -65,6 +68,11 @@ replay: ## Run 20 seeds twice: what happens must be the same
 fuzz: ## Draw and run scenarios for BUDGET=10m, and keep what fails; SEED=1 tries the same ones
 	cargo build --release --workspace
 	$(TESTNET) fuzz --budget $(BUDGET) $(if $(SEED),--seed $(SEED))
+
+fuzz-targets: ## Throw bytes at each fuzz target for FUZZ_SECONDS=900 (needs cargo-fuzz and a nightly compiler)
+	for target in $(FUZZ_TARGETS); do \
+		$(CARGO_FUZZ) run --fuzz-dir tests/fuzz --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
+	done
 
 bugs: ## Sow bugs into the node, one after the other, and see that a scenario catches each
 	cargo test --package testnet --features seeded-bugs --test seeded_bugs -- --nocapture

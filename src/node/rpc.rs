@@ -70,12 +70,7 @@ async fn serve(State(control): State<Control>, headers: HeaderMap, body: Bytes) 
         let advice = "send the request as content-type: application/json\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, advice).into_response();
     }
-    let answer = match serde_json::from_slice(&body) {
-        Ok(Value::Array(requests)) => batch(&control, requests).await,
-        Ok(request) => answer(&control, request).await,
-        Err(error) => Some(failure(Value::Null, Refusal::new(code::PARSE, error))),
-    };
-    match answer {
+    match respond(&control, &body).await {
         Some(answer) => (
             [(header::CONTENT_TYPE, "application/json")],
             answer.to_string(),
@@ -83,6 +78,15 @@ async fn serve(State(control): State<Control>, headers: HeaderMap, body: Bytes) 
             .into_response(),
         // Nobody waits for the answer to a notification.
         None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// The answer to the body of a request; `None` if nobody waits for one.
+pub async fn respond(control: &Control, body: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Array(requests)) => batch(control, requests).await,
+        Ok(request) => answer(control, request).await,
+        Err(error) => Some(failure(Value::Null, Refusal::new(code::PARSE, error))),
     }
 }
 

@@ -15,6 +15,7 @@ mod cli;
 mod codec;
 mod conditions;
 mod config;
+mod corpus;
 mod crash;
 mod drawing;
 mod examples;
