@@ -28,6 +28,7 @@ pub mod links;
 pub mod metrics;
 mod miner;
 pub mod noise;
+pub mod progress;
 pub mod rpc;
 pub mod snapshot;
 mod start;
@@ -102,7 +103,8 @@ impl Node {
         let key = NodeKey(keys.public().0);
         let credentials = Credentials::configured(&config.peer, &keys)?.map(Arc::new);
         let miner = config.miner(&network, keys.public())?;
-        let exported = Arc::clone(&metrics);
+        let (exported, observed) = (Arc::clone(&metrics), Arc::clone(&metrics));
+        let dates = clock.clone();
         let parts = Parts {
             config: &config,
             clock,
@@ -138,6 +140,8 @@ impl Node {
         if let Some(interval) = config.statistics_interval(std::io::stdout().is_terminal()) {
             tokio::spawn(show_statistics(interval, control.clone()));
         }
+        let seen = control.snapshot.clone();
+        tokio::spawn(progress::show(seen, observed, dates));
         let driver = tokio::spawn(async move {
             let result = ready.run().await;
             // Whoever ordered the end still gets the answer.

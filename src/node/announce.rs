@@ -13,6 +13,7 @@ use crate::protocol::machine::io::{Direction, Event, Origin};
 use crate::rpc::NodeConditions;
 
 use super::coins;
+use super::progress::Progress;
 
 /// The target of the one event that every change of the tip is.
 pub const TIP_TARGET: &str = "triskel::tip";
@@ -89,6 +90,21 @@ pub fn conditions(conditions: &NodeConditions) {
     );
 }
 
+/// How far catching up is.
+pub(super) fn synchronising(number: u64, progress: &Progress) {
+    let Progress {
+        ratio,
+        blocks_per_s,
+        left,
+    } = progress;
+    let percent = ratio * 100.0;
+    let left_s = left.map(|left| left.as_secs());
+    info!(
+        target: "triskel::sync", number, percent, blocks_per_s, left_s,
+        "synchronising: {percent:.1} %, block #{number}, {blocks_per_s:.0} blocks/s, {} left", Left(*left)
+    );
+}
+
 /// Says what the machine reports.
 pub fn announce(event: &Event) {
     match event {
@@ -134,17 +150,12 @@ pub fn announce(event: &Event) {
                  has them, start in an empty directory with `node snapshot import --from {remote}`"
             );
         }
-        Event::Sync { remaining: 0, from } => {
-            info!(
-                target: "triskel::sync", from = %from, remaining = 0,
-                "synchronised with {from:.12}"
-            );
+        Event::Sync { remaining: 0 } => {
+            info!(target: "triskel::sync", remaining = 0, "synchronised");
         }
-        Event::Sync { remaining, from } => {
-            info!(
-                target: "triskel::sync", from = %from, remaining,
-                "fetching blocks from {from:.12}: {remaining} to go"
-            );
+        // Page by page: how far it is, `synchronising` says at intervals.
+        Event::Sync { remaining } => {
+            debug!(target: "triskel::sync", remaining, "headings have shown {remaining} blocks");
         }
     }
 }
@@ -338,6 +349,20 @@ impl fmt::Display for From<'_> {
         match self.0 {
             Origin::Mined => formatter.write_str("this node"),
             Origin::Relayed(key) | Origin::Synced(key) => write!(formatter, "{key:.12}"),
+        }
+    }
+}
+
+/// The time that is left, as people say it.
+pub(super) struct Left(pub(super) Option<Duration>);
+
+impl fmt::Display for Left {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.map(|left| left.as_secs()) {
+            None => formatter.write_str("unknown time"),
+            Some(seconds @ ..120) => write!(formatter, "{seconds} s"),
+            Some(seconds @ ..7_200) => write!(formatter, "{} min", seconds / 60),
+            Some(seconds) => write!(formatter, "{} h", seconds / 3_600),
         }
     }
 }

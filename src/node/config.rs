@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::AccountId;
 use crate::protocol::chain::params::{Algorithm, DEFAULT_HASHRATE, Network};
+use crate::protocol::chain::work::Work;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::mempool::MempoolLimits;
 
@@ -169,6 +170,9 @@ section! {
         /// A file with 64 hexadecimal digits, the same on all nodes of a network: whoever has not this key is refused. (A file,
         /// for what stands here is shown by `node config`.) Unset: anybody may join.
         preshared_key_file: Option<PathBuf> = None, Kind::Text, "\"network.key\"";
+        /// The work that the network is known to have, in hexadecimal digits: a peer whose headings prove less is not
+        /// believed, and nothing is mined upon less. Unset: none.
+        minimum_work: Option<String> = None, Kind::Text, "\"0x5f5e100\"";
         /// How many sessions the node opens by itself, with addresses that it learns.
         target_outbound: usize = 8, Kind::Integer(0, 1_000);
         /// How many of those may lead to one network group: 65,536 IPv4 addresses that begin alike.
@@ -334,6 +338,21 @@ impl NodeConfig {
         Ok(network.account(address)?)
     }
 
+    /// The work that the network is known to have.
+    pub fn minimum_work(&self) -> Result<Work, ConfigError> {
+        let Some(text) = &self.peer.minimum_work else {
+            return Ok(Work::ZERO);
+        };
+        let allowed = "hexadecimal digits, at most 64".to_owned();
+        ConfigError::ensure(
+            text.parse::<Work>().is_ok(),
+            "peer.minimum_work",
+            text,
+            allowed,
+        )?;
+        Ok(text.parse().unwrap_or_default())
+    }
+
     /// What the mempool may hold.
     pub fn mempool_limits(&self) -> MempoolLimits {
         MempoolLimits {
@@ -386,6 +405,7 @@ impl NodeConfig {
         )?;
         let network = self.network()?;
         self.miner(&network, AccountId::default())?;
+        self.minimum_work()?;
         Ok(())
     }
 

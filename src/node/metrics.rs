@@ -138,8 +138,13 @@ impl Metrics {
                 all.admitted.with_label_values(&[label]).inc();
             }
             Event::TransactionRefused { label } => all.refused.with_label_values(&[label]).inc(),
-            Event::Sync { remaining, .. } => all.sync_remaining.set(*remaining as f64),
+            Event::Sync { remaining } => all.sync_remaining.set(*remaining as f64),
         }
+    }
+
+    /// How far catching up is, from 0 to 1.
+    pub(super) fn progressed(&self, ratio: f64) {
+        self.catalogue.sync_progress.set(ratio);
     }
 
     fn show(&self, snapshot: &Snapshot, control: &Control) {

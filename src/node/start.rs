@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::checker::Checker;
 use super::clock::Clock;
-use super::config::{NodeConfig, Transport};
+use super::config::{ConfigError, NodeConfig, Transport};
 use super::connection::Context;
 use super::control::{Control, Snapshot};
 use super::driver::{Driver, Inlets, Published, Unstored};
@@ -82,7 +82,7 @@ impl Parts<'_> {
         let (arrival_sender, arrivals) = mpsc::channel(ARRIVALS);
         let seed = entropy()?;
         let mut first = Outbox::default();
-        let config = self.machine_config(listening);
+        let config = self.machine_config(listening)?;
         let machine = birth(
             config,
             Arc::clone(&self.network),
@@ -175,7 +175,7 @@ impl Parts<'_> {
         ))
     }
 
-    fn machine_config(&self, listening: SocketAddr) -> MachineConfig {
+    fn machine_config(&self, listening: SocketAddr) -> Result<MachineConfig, ConfigError> {
         let NodeConfig {
             peers,
             seeds,
@@ -183,7 +183,7 @@ impl Parts<'_> {
             peer,
             ..
         } = self.config;
-        MachineConfig {
+        Ok(MachineConfig {
             key: self.key,
             miner: self.miner,
             port: listening.port(),
@@ -206,9 +206,10 @@ impl Parts<'_> {
             silent_timeout_ms: peer.silent_timeout_ms,
             retry_min_ms: peer.retry_min_ms,
             retry_max_ms: peer.retry_max_ms,
+            minimum_work: self.config.minimum_work()?,
             prune: self.config.store.prune,
             ..MachineConfig::default()
-        }
+        })
     }
 
     fn hashrate(&self) -> BTreeMap<Stream, u64> {

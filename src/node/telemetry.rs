@@ -16,6 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer, filter, fmt as lines};
 
 use super::announce::TIP_TARGET;
 use super::config::{LogConfig, LogFormat};
+use super::progress::Lines;
 
 /// Why log lines cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,7 @@ pub fn install(config: &LogConfig) -> Result<(), TelemetryError> {
         short_time: on_terminal,
     };
     let filter = EnvFilter::try_new(&config.level)?;
-    let layer = layer(config, looks, io::stdout);
+    let layer = layer(config, looks, || Lines);
     tracing_subscriber::registry()
         .with(filter)
         .with(layer)

@@ -259,6 +259,27 @@ impl Chain {
         Ok(parents)
     }
 
+    /// Whether a heading whose parents are stored continues what parted from this node's chain before what is final.
+    pub fn contradicts_final(&self, heading: &Heading) -> bool {
+        let find = |id: &BlockId| self.dag.index(id);
+        let Some(parents) = heading
+            .parents()
+            .iter()
+            .map(find)
+            .collect::<Option<Vec<_>>>()
+        else {
+            return true;
+        };
+        let settled = self.settled_index();
+        match self.dag.colour(&parents) {
+            Ok(colouring) => settled.is_some_and(|settled| {
+                !self.dag.is_in_chain_of(settled, colouring.selected_parent)
+            }),
+            // The block itself will show what is wrong.
+            Err(_) => false,
+        }
+    }
+
     /// The block that the selected chain does not leave any more; none in a young network.
     pub fn settled(&self) -> Option<BlockId> {
         self.settled_index().map(|index| self.dag.id(index))

@@ -41,6 +41,7 @@ use holders::Holders;
 use io::{Command, ConnId, Direction, Effect, Event, Input, Origin, Outbox, Reason, Request};
 pub use penalties::Ban;
 pub use sessions::Session;
+pub use sync::SyncHeld;
 use timers::{Timer, Timers};
 
 use crate::protocol::chain::Chain;
@@ -318,7 +319,11 @@ impl Machine {
             }
             // Asked for where a node starts from a snapshot, before it is a node.
             Received::Accounts { .. } => Ok(()),
-            Received::Headers { headers, more, .. } => self.headers(turn, conn, &headers, more),
+            Received::Headers {
+                from_block,
+                headers,
+                more,
+            } => self.headers(turn, conn, from_block, &headers, more),
             Received::Blocks { blocks, .. } => self.blocks(turn, conn, blocks),
             Received::CompactBlock(sketch) => self.sketched(turn, conn, sketch),
             Received::RequestBlockTransactions { block, indexes } => {

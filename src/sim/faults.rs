@@ -254,6 +254,19 @@ impl World {
         self.trace.add(self.now_us, node, "wipe", &[]);
     }
 
+    /// Gives a node that is down what another has stored, as a backup of that would.
+    pub fn copy_store(&mut self, from: usize, to: usize) {
+        if self.members[to].machine.is_some() {
+            return;
+        }
+        let mut disk = self.members[from].disk.clone();
+        disk.sync(u64::MAX);
+        let member = &mut self.members[to];
+        member.durable = disk.tip().unwrap_or_default();
+        member.disk = disk;
+        self.trace.add(self.now_us, to, "copy", &[]);
+    }
+
     /// Starts a node that is down.
     ///
     /// # Errors

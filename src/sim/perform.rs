@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::check::Violation;
 use super::link::Frame;
-use super::setup::PORT;
+use super::setup::{PORT, Withholding};
 use super::world::{Event, Held, World};
 use crate::protocol::chain::view::{Batch, Fault};
 use crate::protocol::link::Conditions;
@@ -347,6 +347,19 @@ impl World {
     }
 
     fn serve(&mut self, node: usize, to: ConnId, request: &Request) -> Result<(), Violation> {
+        let asks_for_blocks = matches!(request, Request::BlocksById { .. });
+        let withholding = self.config.withholding.get(&node);
+        let another = Request::Blocks {
+            from_block: 1,
+            count: 1,
+        };
+        let nothing = Request::BlocksById { ids: Vec::new() };
+        let request = match withholding.filter(|_| asks_for_blocks) {
+            None => request,
+            Some(Withholding::Silence) => return Ok(()),
+            Some(Withholding::Emptiness) => &nothing,
+            Some(Withholding::AnotherBlock) => &another,
+        };
         let answer = serve(&self.members[node].disk, request);
         let answer = answer.map_err(|fault| self.fault(node, &fault))?;
         self.send(node, to, Arc::new(Frame::new(&answer)));

@@ -14,6 +14,17 @@ use crate::protocol::rng::Rng;
 /// The port of every simulated node.
 pub(super) const PORT: u16 = 9_000;
 
+/// What a node answers that is asked for blocks and does not give them. None of it breaks a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withholding {
+    /// Nothing at all.
+    Silence,
+    /// That it has none of them.
+    Emptiness,
+    /// Another block.
+    AnotherBlock,
+}
+
 /// A world at its start.
 #[derive(Clone, Debug)]
 pub struct WorldConfig {
@@ -39,6 +50,8 @@ pub struct WorldConfig {
     pub machines: BTreeMap<usize, MachineConfig>,
     /// Nodes that break the rules, and how.
     pub roles: BTreeMap<usize, Role>,
+    /// Nodes that do not give the blocks that they are asked for, and what they do instead.
+    pub withholding: BTreeMap<usize, Withholding>,
     /// Nodes that drop bodies that no reorganisation reaches.
     pub pruning: BTreeSet<usize>,
     /// Addresses of nodes, where they are not those of the world's own range, 10.0.0.0/8.
@@ -74,6 +87,7 @@ impl WorldConfig {
             hashrate: 2_000,
             machines: BTreeMap::new(),
             roles: BTreeMap::new(),
+            withholding: BTreeMap::new(),
             pruning: BTreeSet::new(),
             addresses: BTreeMap::new(),
             gateway: None,

@@ -42,6 +42,7 @@ mod snapshot;
 mod spec;
 mod stage;
 mod store;
+mod sync;
 mod tidy;
 mod vectors;
 mod withholding;

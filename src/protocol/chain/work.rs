@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 
 use ruint::aliases::U256;
 
@@ -233,6 +234,25 @@ impl Sum for Work {
 impl fmt::Display for Work {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:#x}", self.0)
+    }
+}
+
+/// A text that is no work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no work: hexadecimal digits, at most 64")]
+pub struct ParseWorkError(String);
+
+impl FromStr for Work {
+    type Err = ParseWorkError;
+
+    fn from_str(text: &str) -> Result<Self, ParseWorkError> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let value = is_number.then(|| U256::from_str_radix(digits, 16).ok());
+        value
+            .flatten()
+            .map(Self)
+            .ok_or_else(|| ParseWorkError(text.to_owned()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a machine is told at its start.
 
 use crate::protocol::chain::id::{AccountId, NodeKey};
+use crate::protocol::chain::work::Work;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::mempool::MempoolLimits;
 use crate::protocol::wire::limits::{
@@ -48,8 +49,10 @@ pub struct MachineConfig {
     pub retry_min_ms: u64,
     /// The longest delay between two dials.
     pub retry_max_ms: u64,
-    /// The time in which a peer that is synced from must make progress.
+    /// The time in which a peer must answer a question about headings, and the most for one about blocks.
     pub sync_timeout_ms: u64,
+    /// The work that the network is known to have: headings that prove less are not kept, and with less nothing is mined.
+    pub minimum_work: Work,
     /// How long the miner's templates may lag behind the mempool.
     pub template_delay_ms: u64,
     /// Whether bodies are dropped that no reorganisation reaches.
@@ -84,6 +87,7 @@ impl Default for MachineConfig {
             retry_min_ms: 250,
             retry_max_ms: 30_000,
             sync_timeout_ms: 10_000,
+            minimum_work: Work::ZERO,
             template_delay_ms: 250,
             prune: false,
         }

@@ -433,12 +433,10 @@ pub enum Event {
         /// A fixed word for the reason.
         label: &'static str,
     },
-    /// What a peer has more is being fetched, or that has ended.
+    /// What peers have more is being fetched, or that has ended.
     Sync {
-        /// Blocks still to be fetched; 0 if it has ended.
+        /// Blocks still to be fetched, as far as headings have shown them; 0 if it has ended.
         remaining: u64,
-        /// From whom.
-        from: NodeKey,
     },
     /// A peer has dropped blocks that this node would need first: there is no catching up from it.
     OutOfReach {

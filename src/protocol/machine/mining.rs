@@ -79,7 +79,7 @@ impl Machine {
 
     pub(super) fn template_due(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let mut templates = Vec::new();
-        if self.mining && !self.is_behind() {
+        if self.mining && !self.is_stale() {
             let streams = self.network.streams();
             let limits = streams.map(|(_, stream)| stream.params.max_transactions);
             let limit = self.pace.transactions(limits.max().unwrap_or(0));

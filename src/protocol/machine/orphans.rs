@@ -83,8 +83,6 @@ pub(super) enum Purpose {
     Parents,
     /// It is new, and could not be rebuilt from its compact form.
     Relay,
-    /// The answer is of no use any more.
-    Nothing,
 }
 
 impl Machine {
@@ -166,7 +164,6 @@ impl Machine {
                     self.take_from(turn, conn, block, Origin::Synced(key))?;
                 }
             }
-            Purpose::Nothing => {}
         }
         Ok(())
     }

@@ -1,76 +1,131 @@
-//! Catching up: the headers of what a peer has and this node has not, page by page, and then their blocks.
+//! Catching up: headings first, from the peer that proves most work, and then bodies, from all peers that have them.
 //!
-//! What a peer claims leads to a question; its headers must carry their work and follow what is known before any block is fetched;
-//! its blocks decide. One peer at a time; a peer that does not deliver is left alone for a while, which is no fault.
+//! ```text
+//!  a peer claims unknown tips ──> counting ──> repeating ──> following ──> caught up
+//!                                    │ a rival that proves more takes the lead
+//!                                    └─> resting: too little work, late, or nothing to give; twice as long each time
+//! ```
+//!
+//! * **Counting** keeps nothing of headings but their work and eight bytes a page ([`proof`]). What must be proven: see
+//!   [`Machine::work_needed`]. One page that is enough at once is followed at once; this is the usual case.
+//! * **Repeating**: the pages that were counted come a second time, must be the same, and are planned.
+//! * **Following**: headings are planned as they come, up to two pages ahead; the bodies of what is planned are fetched from all
+//!   peers in parallel ([`window`]), each asked as often as it delivers and left aside when it does not ([`sources`]).
+//! * Meanwhile one **rival** at a time, who claims more than the leader has proven, is counted: so whoever leads with endless
+//!   cheap headings, or none, leads only until somebody else has proven more.
+//!
+//! Claims lead to questions alone. Serving needs no state ([`super::serve`]), so nodes that catch up serve each other.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+mod bodies;
+mod headings;
+mod proof;
+mod sources;
+mod window;
 
-use super::io::{ConnId, Event, Origin};
-use super::orphans::Purpose;
+use std::collections::BTreeSet;
+
+use proof::Proof;
+use sources::Sources;
+use window::Window;
+
+use super::io::{ConnId, Event};
 use super::timers::Timer;
-use super::{Machine, Turn, serve};
-use crate::protocol::chain::block::{Block, Heading};
-use crate::protocol::chain::id::{BlockId, NodeKey};
+use super::{Machine, Turn};
 use crate::protocol::chain::view::{Fault, View};
-use crate::protocol::wire::limits::MAX_LOCATOR;
-use crate::protocol::wire::message::{Claim, Message};
+use crate::protocol::chain::work::Work;
+use crate::protocol::wire::limits::{MAX_HEADERS, MAX_PLANNED};
+use crate::protocol::wire::message::Claim;
 
-/// Blocks in one request: small ones fit an answer by the hundred.
-const REQUEST_BLOCKS: usize = 128;
-
-/// Requests under way: the next answer is on its way while one is being applied.
-const REQUESTS: usize = 2;
-
-/// A node that is further behind than this does not mine: its blocks would be stale.
+/// A node that lacks more blocks than this does not mine, if they prove more work than its own, and passes nothing on.
 const MINING_LAG: usize = 16;
 
 /// What a peer has just claimed is most likely on its way already, as new blocks.
 const GRACE_MS: u64 = 1_000;
 
-/// Catching up, from one peer at a time.
+/// How many times the timeout of an answer a peer has to prove enough while others wait to be asked.
+const TURN_ANSWERS: u64 = 3;
+
+/// Catching up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sync {
-    current: Option<Download>,
-    /// Peers that are left alone until a moment.
-    resting: BTreeMap<ConnId, u64>,
+    /// The conversations about headings: the first one leads, the other is its rival.
+    proofs: Vec<Proof>,
+    /// Peers that were found to have what the leader has.
+    allies: BTreeSet<ConnId>,
+    window: Window,
+    sources: Sources,
+    /// When somebody should be asked who is not asked yet.
+    seek_ms: Option<u64>,
 }
 
-/// What is being fetched from a peer.
-#[derive(Clone, Debug)]
-struct Download {
-    conn: ConnId,
-    key: NodeKey,
-    /// A page of headers is under way.
-    page_asked: bool,
-    /// The last header of the page before, and whether more follow.
-    last: Option<BlockId>,
-    more: bool,
-    /// Blocks of the page that were not asked for yet, in order.
-    wanted: VecDeque<BlockId>,
-    /// Blocks that were.
-    under_way: usize,
-    /// The page before had many blocks that were new.
-    is_behind: bool,
+/// What a node that catches up holds in memory for it: all of it bounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncHeld {
+    /// Conversations about headings.
+    pub proofs: usize,
+    /// Pages of headings of which eight bytes are remembered.
+    pub pages: usize,
+    /// Blocks whose headings have proven enough, and which are not taken in yet.
+    pub planned: usize,
+    /// Those of them that are here.
+    pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
 }
 
 impl Machine {
     /// Blocks that are known to be still to be fetched.
     pub fn sync_remaining(&self) -> u64 {
-        let remaining = |download: &Download| download.wanted.len() + download.under_way;
-        self.sync.current.as_ref().map_or(0, remaining) as u64
+        self.sync.window.len() as u64
     }
 
+    /// What catching up takes in memory now.
+    pub fn sync_held(&self) -> SyncHeld {
+        let (waiting, waiting_bytes) = self.sync.window.waiting();
+        SyncHeld {
+            proofs: self.sync.proofs.len(),
+            pages: self.sync.proofs.iter().map(Proof::pages).sum(),
+            planned: self.sync.window.len(),
+            waiting,
+            waiting_bytes,
+        }
+    }
+
+    /// Whether blocks are being fetched whose headings have proven enough.
     pub(super) fn is_syncing(&self) -> bool {
-        self.sync.current.is_some()
+        !self.sync.window.is_empty() || self.sync.proofs.first().is_some_and(Proof::is_followed)
     }
 
-    /// Whether this node is too far behind to mine.
+    /// Whether this node lacks so many blocks that what it takes in is no news.
     pub(super) fn is_behind(&self) -> bool {
-        self.sync
-            .current
-            .as_ref()
-            .is_some_and(|download| download.is_behind)
+        self.sync.window.len() > MINING_LAG
+    }
+
+    /// Whether what this node would mine now is of no use: it has less work than its operator knows the network to have, or lacks
+    /// blocks that prove more than its own. Claims change nothing here, and neither does a lighter branch.
+    pub(super) fn is_stale(&self) -> bool {
+        let work = self.chain.tip().work;
+        let leader = self.sync.proofs.first();
+        let leads = leader.is_some_and(|leader| leader.proven > work);
+        work < self.config.minimum_work || (leads && self.is_behind())
+    }
+
+    /// The work that headings must prove before anything of them is kept: the minimum that the operator knows of; and where nothing
+    /// is merged as much as this node's own, for a lighter fork is of no use; and where blocks are merged as much as the block has
+    /// `merge_depth` below the tip, for what has less cannot have that one in its past, and nobody may merge it.
+    fn work_needed(&self) -> Work {
+        let (tip, limits) = (self.chain.tip(), self.chain.dag().limits());
+        let own = if limits.max_parents == 1 {
+            tip.work
+        } else {
+            let dag = self.chain.dag();
+            let score = tip.blue_score.checked_sub(limits.merge_depth);
+            let root = score
+                .zip(dag.index(&tip.id))
+                .and_then(|(score, tip)| dag.chain_block_at(tip, score));
+            root.map_or(Work::ZERO, |root| dag.rank(root).0)
+        };
+        own.max(self.config.minimum_work)
     }
 
     /// A peer tells of its tips. Unknown ones are asked for, though not before they had time to arrive by themselves.
@@ -96,156 +151,55 @@ impl Machine {
             session.claim = claim;
             session.wanted = wanted;
         }
-        if has_any && !self.is_syncing() {
-            self.timers
-                .hasten(Timer::Sync, turn.now.monotonic_ms + GRACE_MS);
+        if has_any && self.sync.proofs.is_empty() {
+            self.seek_by(turn.now.monotonic_ms + GRACE_MS);
+            self.set_sync_timer(turn);
         }
         Ok(())
     }
 
-    /// Asks the most promising peer for its headers, if one has what this node has not.
-    pub(super) fn seek(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        if self.is_syncing() {
-            return Ok(());
-        }
+    fn seek_by(&mut self, at_ms: u64) {
+        let at_ms = self
+            .sync
+            .seek_ms
+            .map_or(at_ms, |seek_ms| seek_ms.min(at_ms));
+        self.sync.seek_ms = Some(at_ms);
+    }
+
+    /// Does what can be done now: takes blocks in, asks for more of them and for more headings, or ends.
+    fn progress(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        self.take_synced(turn)?;
         let now_ms = turn.now.monotonic_ms;
-        self.sync.resting.retain(|_, until_ms| *until_ms > now_ms);
-        let number = self.chain.tip().number;
-        let mut best: Option<(bool, Claim, ConnId, NodeKey)> = None;
-        let Self {
-            connections, sync, ..
-        } = self;
-        for (conn, session) in connections.sessions_mut() {
-            let mut still = BTreeSet::new();
-            for id in &session.wanted {
-                if turn.overlay.record(id)?.is_none() {
-                    still.insert(*id);
+        let has_room = self.sync.window.len() + MAX_HEADERS <= MAX_PLANNED;
+        let leader = self.sync.proofs.first();
+        if leader.is_some_and(|leader| leader.is_followed() && leader.due_ms.is_none()) {
+            if leader.is_some_and(|leader| leader.more) {
+                if has_room {
+                    self.request_page(turn, 0)?;
                 }
-            }
-            session.wanted = still;
-            if session.wanted.is_empty() {
-                continue;
-            }
-            // It has dropped what this node would need first.
-            if session.claim.pruned > number {
-                continue;
-            }
-            let is_free = !sync.resting.contains_key(&conn);
-            let rank = |free: bool, claim: &Claim| (free, claim.work, claim.tip);
-            let better = best
-                .as_ref()
-                .is_none_or(|(free, claim, ..)| rank(is_free, &session.claim) > rank(*free, claim));
-            if better {
-                best = Some((is_free, session.claim.clone(), conn, session.key));
+            } else if self.sync.window.is_empty() {
+                return self.caught_up(turn);
             }
         }
-        let Some((_, _, conn, key)) = best else {
-            return Ok(());
-        };
-        if let Some(until_ms) = self.sync.resting.get(&conn) {
-            self.timers.hasten(Timer::Sync, *until_ms);
-            return Ok(());
+        let leads = self
+            .sync
+            .proofs
+            .first()
+            .is_some_and(|leader| !leader.is_followed());
+        if leads && self.sync.proofs[0].due_ms.is_none() {
+            self.request_page(turn, 0)?;
         }
-        let download = Download {
-            conn,
-            key,
-            page_asked: false,
-            last: None,
-            more: true,
-            wanted: VecDeque::new(),
-            under_way: 0,
-            is_behind: false,
-        };
-        self.request_headers(turn, download)
-    }
-
-    /// Asks for the next page of headers: those after the last page, or after what both nodes have.
-    fn request_headers(
-        &mut self,
-        turn: &mut Turn<'_>,
-        mut download: Download,
-    ) -> Result<(), Fault> {
-        let mut locator: Vec<_> = download.last.into_iter().collect();
-        locator.extend(serve::locator(&turn.overlay, self.chain.tip().number)?);
-        locator.truncate(MAX_LOCATOR);
-        turn.send(download.conn, Message::RequestHeaders { locator });
-        download.page_asked = true;
-        self.sync.current = Some(download);
-        self.expect_progress(turn);
+        self.ask_for_bodies(turn);
+        if self.sync.seek_ms.is_some_and(|at_ms| at_ms <= now_ms) || self.sync.proofs.is_empty() {
+            return self.seek(turn);
+        }
+        self.set_sync_timer(turn);
         Ok(())
     }
 
-    fn expect_progress(&mut self, turn: &mut Turn<'_>) {
-        let at_ms = turn.now.monotonic_ms + self.config.sync_timeout_ms;
-        self.timers.set(Timer::Sync, at_ms);
-    }
-
-    /// A page of headers has arrived.
-    pub(super) fn headers(
-        &mut self,
-        turn: &mut Turn<'_>,
-        conn: ConnId,
-        headers: &[Heading],
-        more: bool,
-    ) -> Result<(), Fault> {
-        // An answer that nobody waits for any more is no fault.
-        let is_awaited = |download: &mut Download| download.conn == conn && download.page_asked;
-        let Some(mut download) = self.sync.current.take_if(is_awaited) else {
-            return Ok(());
-        };
-        let mut page = BTreeSet::new();
-        for heading in headers {
-            let id = heading.id();
-            if turn.overlay.record(&id)?.is_some() {
-                continue;
-            }
-            for parent in heading.parents() {
-                if !page.contains(parent) && turn.overlay.record(parent)?.is_none() {
-                    // The peer's order has changed between two pages.
-                    self.sync.current = Some(download);
-                    return self.rest(turn, conn);
-                }
-            }
-            page.insert(id);
-            download.wanted.push_back(id);
-        }
-        let advances = headers
-            .last()
-            .is_some_and(|last| download.last != Some(last.id()));
-        download.page_asked = false;
-        download.last = headers.last().map(Heading::id);
-        download.more = more && advances;
-        download.is_behind = download.wanted.len() > MINING_LAG;
-        if !download.wanted.is_empty() {
-            let (remaining, from) = (download.wanted.len() as u64, download.key);
-            turn.notify(Event::Sync { remaining, from });
-        }
-        self.refresh_templates(turn, 0);
-        self.sync.current = Some(download);
-        self.advance(turn)
-    }
-
-    /// Asks for the next blocks, the next page, or ends.
-    fn advance(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        let Some(mut download) = self.sync.current.take() else {
-            return Ok(());
-        };
-        let conn = download.conn;
-        while download.under_way <= REQUEST_BLOCKS * (REQUESTS - 1) && !download.wanted.is_empty() {
-            let count = download.wanted.len().min(REQUEST_BLOCKS);
-            let ids: Vec<_> = download.wanted.drain(..count).collect();
-            download.under_way += count;
-            self.request_blocks(turn, conn, ids, Purpose::Sync);
-        }
-        if download.under_way > 0 {
-            self.sync.current = Some(download);
-            self.expect_progress(turn);
-            return Ok(());
-        }
-        if download.more {
-            return self.request_headers(turn, download);
-        }
-        self.sync.current = Some(download);
+    /// All that the leader has shown is here.
+    fn caught_up(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        let conn = self.sync.proofs[0].conn;
         let mut lacks = false;
         if let Some(session) = self.connections.session(conn) {
             for id in &session.wanted {
@@ -253,116 +207,86 @@ impl Machine {
             }
         }
         if lacks {
-            // It claims what its headers did not lead to, or something was not taken in, as what is dated ahead: asking again at
-            // once would lead to the same.
-            return self.rest(turn, conn);
+            // It claims what its headers did not lead to: asking again at once would lead to the same.
+            self.end_conversation(turn, conn);
         }
-        self.stop(turn);
+        self.end_sync(turn);
         self.announce_tips(turn)?;
         self.seek(turn)
     }
 
-    /// Blocks that were asked for have arrived.
-    pub(super) fn synced_blocks(
-        &mut self,
-        turn: &mut Turn<'_>,
-        conn: ConnId,
-        mut asked: Vec<BlockId>,
-        blocks: Vec<Arc<Block>>,
-    ) -> Result<(), Fault> {
-        let is_awaited = |download: &&mut Download| download.conn == conn;
-        let Some(download) = self.sync.current.as_mut().filter(is_awaited) else {
-            return Ok(());
-        };
-        download.under_way = download.under_way.saturating_sub(asked.len());
-        let key = download.key;
-        let mut received = blocks;
-        received.retain(|block| asked.contains(&block.id()));
-        if received.is_empty() {
-            return self.rest(turn, conn);
-        }
-        asked.retain(|id| received.iter().all(|block| block.id() != *id));
-        if !asked.is_empty() {
-            self.ask_again(conn, asked);
-        }
-        for block in received {
-            if self.take_from(turn, conn, block, Origin::Synced(key))? {
-                // The connection has ended over it.
-                return Ok(());
+    fn end_sync(&mut self, turn: &mut Turn<'_>) {
+        self.sync.window.clear();
+        for proof in std::mem::take(&mut self.sync.proofs) {
+            if proof.due_ms.is_some() {
+                self.sync.sources.give_up(proof.conn);
             }
         }
-        self.advance(turn)
+        self.sync.allies.clear();
+        turn.notify(Event::Sync { remaining: 0 });
+        self.refresh_templates(turn, 0);
     }
 
-    /// An answer was cut short by its size. Children must not come before their parents, so what was asked for behind the missing
-    /// blocks is asked for again with them.
-    fn ask_again(&mut self, conn: ConnId, mut missing: Vec<BlockId>) {
-        if let Some(session) = self.connections.session(conn) {
-            for asked in session
-                .asked
-                .iter_mut()
-                .filter(|asked| asked.purpose == Purpose::Sync)
-            {
-                asked.purpose = Purpose::Nothing;
-                missing.append(&mut asked.ids);
-            }
-        }
-        if let Some(download) = &mut self.sync.current {
-            download.under_way = 0;
-            for id in missing.into_iter().rev() {
-                download.wanted.push_front(id);
-            }
-        }
-    }
-
-    /// Leaves a peer alone for a while and tries another.
-    fn rest(&mut self, turn: &mut Turn<'_>, conn: ConnId) -> Result<(), Fault> {
-        let until_ms = turn.now.monotonic_ms + self.config.sync_timeout_ms;
-        self.sync.resting.insert(conn, until_ms);
-        self.stop(turn);
-        self.seek(turn)
-    }
-
-    fn stop(&mut self, turn: &mut Turn<'_>) {
-        self.timers.cancel(&Timer::Sync);
-        if let Some(download) = self.sync.current.take() {
-            if let Some(session) = self.connections.session(download.conn) {
-                for asked in session
-                    .asked
-                    .iter_mut()
-                    .filter(|asked| asked.purpose == Purpose::Sync)
-                {
-                    asked.purpose = Purpose::Nothing;
-                }
-            }
-            let (remaining, from) = (0, download.key);
-            turn.notify(Event::Sync { remaining, from });
-            self.refresh_templates(turn, 0);
-        }
-    }
-
-    /// The peer had its time, or somebody may be asked.
+    /// Somebody has had its time, or somebody may be asked, or there is more to take in.
     pub(super) fn sync_due(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        match &self.sync.current {
-            None => self.seek(turn),
-            Some(download) => {
-                let conn = download.conn;
-                self.rest(turn, conn)
-            }
+        let now_ms = turn.now.monotonic_ms;
+        let (most_ms, turn_ms) = (
+            self.config.sync_timeout_ms,
+            TURN_ANSWERS * self.config.sync_timeout_ms,
+        );
+        let (sources, window) = (&self.sync.sources, &mut self.sync.window);
+        let is_used_up = window.is_used_up();
+        window.expire(now_ms, |conn| {
+            sources.patience_ms(conn, most_ms, is_used_up)
+        });
+        let is_over = |proof: &&Proof| {
+            let its_turn_ms = sources.extended_ms(proof.conn, turn_ms);
+            proof.due_ms.is_some_and(|due_ms| due_ms <= now_ms)
+                || (!proof.is_followed() && proof.since_ms + its_turn_ms <= now_ms)
+        };
+        let over: Vec<_> = self
+            .sync
+            .proofs
+            .iter()
+            .filter(is_over)
+            .map(|proof| proof.conn)
+            .collect();
+        for conn in over {
+            self.end_conversation(turn, conn);
         }
+        self.progress(turn)
     }
 
     /// A connection has ended.
     pub(super) fn sync_left(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
-        self.sync.resting.remove(&conn);
+        self.sync.window.left(conn);
+        self.sync.sources.left(conn);
+        self.sync.allies.remove(&conn);
         if self
             .sync
-            .current
-            .as_ref()
-            .is_some_and(|download| download.conn == conn)
+            .proofs
+            .first()
+            .is_some_and(|leader| leader.conn == conn)
         {
-            self.stop(turn);
-            self.timers.set(Timer::Sync, turn.now.monotonic_ms);
+            self.sync.allies.clear();
+        }
+        self.sync.proofs.retain(|proof| proof.conn != conn);
+        self.seek_by(turn.now.monotonic_ms);
+        self.set_sync_timer(turn);
+    }
+
+    fn set_sync_timer(&mut self, turn: &Turn<'_>) {
+        let sync = &self.sync;
+        let ready = sync.window.is_ready().then_some(turn.now.monotonic_ms + 1);
+        let proofs = sync.proofs.iter().filter_map(|proof| proof.due_ms);
+        let most_ms = self.config.sync_timeout_ms;
+        let is_used_up = sync.window.is_used_up();
+        let patience_ms = |conn| sync.sources.patience_ms(conn, most_ms, is_used_up);
+        let late = sync.window.due_ms(patience_ms);
+        let next = [ready, sync.seek_ms, late];
+        match next.into_iter().flatten().chain(proofs).min() {
+            Some(at_ms) => self.timers.set(Timer::Sync, at_ms),
+            None => self.timers.cancel(&Timer::Sync),
         }
     }
 }

@@ -151,6 +151,24 @@ pub const MAX_ORPHAN_BYTES: usize = 8 << 20;
 /// what has just arrived.
 pub const MAX_PLACED: usize = MAX_BLOCKS;
 
+/// Pages of headings that a node counts before they have proven enough, and of which it remembers eight bytes each: 131 million
+/// headings, which are four months of 11 blocks a second, in 512 kB. Whoever has more to prove is joined from a snapshot.
+pub const MAX_HEADER_PAGES: usize = 65_536;
+
+/// Conversations about headings at a time: one that leads, and one that may prove more.
+pub const MAX_PROOFS: usize = 2;
+
+/// Headings that have proven enough, and whose blocks are not here: the page that is being fetched and the next.
+pub const MAX_PLANNED: usize = 2 * MAX_HEADERS;
+
+/// Blocks of those that are under way, or wait for others before them: 24 requests of 128 small ones are 3,072, and those of eight
+/// peers are under way at once.
+pub const MAX_SYNC_BLOCKS: usize = 3_072;
+
+/// Bytes of blocks that wait for others before them, and those that answers to all questions under way may have: room for eight
+/// peers with three full answers each, and for some that wait.
+pub const MAX_SYNC_BYTES: usize = 64 << 20;
+
 /// Transactions in the mempool: ten full blocks of stream A.
 pub const MAX_MEMPOOL_TRANSACTIONS: usize = 100_000;
 
