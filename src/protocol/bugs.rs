@@ -33,8 +33,6 @@ pub enum Bug {
     TemplateNotRenewed,
     /// A block whose parents are unknown ends the session with who sent it.
     OrphanIsFault,
-    /// Any number of blocks waits for parents.
-    OrphansUnbounded,
     /// A block that is dated ahead ends the session with who sent it.
     EarlyIsFault,
     /// Blocks are not passed on to the oldest session.
@@ -60,7 +58,7 @@ pub enum Bug {
 #[cfg(feature = "seeded-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::UndoForgetsAnAccount,
         Self::UndoForgetsIssued,
         Self::RewardForRed,
@@ -71,7 +69,6 @@ impl Bug {
         Self::DateOfOldestParent,
         Self::TemplateNotRenewed,
         Self::OrphanIsFault,
-        Self::OrphansUnbounded,
         Self::EarlyIsFault,
         Self::RelaySkipsPeer,
         Self::HeadersSkipOne,

@@ -13,7 +13,7 @@ use testnet::search::attempt::{Symptom, attempt};
 use triskel::protocol::bugs::{Bug, sow};
 
 /// Each scenario, with the bugs that it has to catch.
-const SCENARIOS: [(&str, &[Bug]); 9] = [
+const SCENARIOS: [(&str, &[Bug]); 8] = [
     (
         "reorganisations",
         &[
@@ -41,7 +41,6 @@ const SCENARIOS: [(&str, &[Bug]); 9] = [
             Bug::AnswerLacksFirstBlock,
         ],
     ),
-    ("flood", &[Bug::OrphansUnbounded]),
     ("kill", &[Bug::AnswerBeforeDisk, Bug::RestartForgetsPending]),
     ("clocks", &[Bug::DateOfOldestParent, Bug::EarlyIsFault]),
     (

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::io::{ConnId, Origin};
 use super::{Machine, Turn};
-use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::{Fault, View};
@@ -36,7 +35,7 @@ impl Orphans {
         let is_full = |orphans: &Self| {
             orphans.blocks.len() >= MAX_ORPHANS || orphans.bytes + bytes > MAX_ORPHAN_BYTES
         };
-        while is_full(self) && !bug(Bug::OrphansUnbounded) {
+        while is_full(self) {
             let Some(oldest) = self.order.pop_front() else {
                 break;
             };
