@@ -3,7 +3,8 @@
 //! A signature costs nearly as much as all that is done with the transaction afterwards (35 to 70 µs). On the loop, a flood of
 //! transactions would delay blocks by its length; here it delays itself alone, and what does not fit any more is not taken.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -13,7 +14,7 @@ use crate::protocol::chain::id::TransactionId;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::{SharedTransaction, Transaction, TransactionError};
 use crate::protocol::machine::io::{ConnId, Input};
-use crate::protocol::wire::limits::MAX_MEMPOOL_TRANSACTIONS;
+use crate::protocol::wire::limits::{MAX_ASKED_OF_PEER, MAX_MEMPOOL_TRANSACTIONS};
 use crate::protocol::wire::message::Received;
 
 /// Transactions of peers that wait: a quarter of a second of work. What comes in a flood beyond that is not missed: it comes again,
@@ -38,10 +39,36 @@ struct OfPeer {
     bytes: Arc<[u8]>,
 }
 
+/// How many transactions of each peer wait: nobody takes all the room, whether it was asked for them or not.
+#[derive(Default)]
+struct Shares(Mutex<BTreeMap<ConnId, usize>>);
+
+impl Shares {
+    /// False if the peer's share is used up.
+    fn take(&self, conn: ConnId) -> bool {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = shares.entry(conn).or_default();
+        let has_room = *share < MAX_ASKED_OF_PEER;
+        *share += usize::from(has_room);
+        has_room
+    }
+
+    fn give_back(&self, conn: ConnId) {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut share) = shares.entry(conn) {
+            *share.get_mut() -= 1;
+            if *share.get() == 0 {
+                share.remove();
+            }
+        }
+    }
+}
+
 /// The way to the checker, and what it has found good.
 pub(super) struct Checker {
     users: mpsc::Sender<OfUser>,
     peers: mpsc::Sender<OfPeer>,
+    shares: Arc<Shares>,
     known: Arc<Known>,
 }
 
@@ -58,9 +85,11 @@ impl Checker {
         let (users, of_users) = mpsc::channel(OF_USERS);
         let (peers, of_peers) = mpsc::channel(OF_PEERS);
         let known = Arc::new(Known::default());
+        let shares = Arc::new(Shares::default());
         let work = Work {
             network,
             known: Arc::clone(&known),
+            shares: Arc::clone(&shares),
             inputs,
         };
         let runtime = Handle::current();
@@ -70,6 +99,7 @@ impl Checker {
         Ok(Arc::new(Self {
             users,
             peers,
+            shares,
             known,
         }))
     }
@@ -81,9 +111,15 @@ impl Checker {
         answer.await.ok()
     }
 
-    /// Has a peer's transaction checked. False if there is no room for it.
+    /// Has a peer's transaction checked. False if there is no room for it, or for more of this peer.
     pub(super) fn offer(&self, conn: ConnId, bytes: Arc<[u8]>) -> bool {
+        if !self.shares.take(conn) {
+            return false;
+        }
         let offered = self.peers.try_send(OfPeer { conn, bytes });
+        if offered.is_err() {
+            self.shares.give_back(conn);
+        }
         !matches!(offered, Err(mpsc::error::TrySendError::Full(_)))
     }
 
@@ -97,6 +133,7 @@ impl Checker {
 struct Work {
     network: Arc<Network>,
     known: Arc<Known>,
+    shares: Arc<Shares>,
     inputs: mpsc::Sender<Input>,
 }
 
@@ -117,6 +154,7 @@ impl Work {
                 }
                 _ = peers.recv_many(&mut of_peers, TURN) => {
                     for OfPeer { conn, bytes } in of_peers.drain(..) {
+                        self.shares.give_back(conn);
                         let input = match self.check(&bytes) {
                             Ok(transaction) => {
                                 let message = Received::NewTransaction(transaction);
@@ -183,11 +221,24 @@ mod tests {
             nonce: 0,
         };
         let bytes: Arc<[u8]> = transfer.sign(&network.id(), &keys).to_bytes().into();
-        let offered = 2 * OF_PEERS;
-        let offers = (0..offered).map(|_| checker.offer(ConnId(0), Arc::clone(&bytes)));
-        let fitting = offers.filter(|fits| *fits).count();
+        // One peer has its share, and all of them together what there is room for.
+        let flood = |conn| {
+            let offers = 0..2 * MAX_ASKED_OF_PEER;
+            let offers = offers.map(|_| checker.offer(ConnId(conn), Arc::clone(&bytes)));
+            offers.filter(|fits| *fits).count()
+        };
+        let taken_at_once = TURN + 1;
+        let share = MAX_ASKED_OF_PEER..=MAX_ASKED_OF_PEER + taken_at_once;
+        let mut fitting = flood(0);
+        assert!(share.contains(&fitting), "{fitting}");
+        for conn in 1..8 {
+            fitting += flood(conn);
+        }
         // What waits, what the thread has taken, what it has handed on.
-        assert!((OF_PEERS..=OF_PEERS + TURN + 1).contains(&fitting));
+        assert!(
+            (OF_PEERS..=OF_PEERS + taken_at_once).contains(&fitting),
+            "{fitting}"
+        );
         for _ in 0..fitting {
             let Some(Input::Message { message, .. }) = taken.recv().await else {
                 panic!("what was taken is handed on");

@@ -69,11 +69,35 @@ pub(super) struct Traffic {
     pub(super) losses: AtomicU64,
 }
 
+/// What becomes of a frame where much waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// Without it the peer would be lost: rather the connection ends.
+    Needed,
+    /// It is left out: the peer hears of the block from others, or by a claim.
+    Announcement,
+    /// It waits behind all others, and is left out: the peer has the transaction from others, is reminded of it, or has it from a
+    /// block.
+    Transactions,
+}
+
+impl Class {
+    fn of(message: &Message) -> Self {
+        match message {
+            Message::AnnounceBlock { .. } => Self::Announcement,
+            Message::NewTransaction(_)
+            | Message::AnnounceTransactions { .. }
+            | Message::RequestTransactions { .. } => Self::Transactions,
+            _ => Self::Needed,
+        }
+    }
+}
+
 /// A frame, shared between the connections that it goes to.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) kind: usize,
-    is_transaction: bool,
+    class: Class,
     pub(super) bytes: Arc<[u8]>,
 }
 
@@ -81,7 +105,7 @@ impl Frame {
     pub(super) fn new(message: &Message) -> Self {
         Self {
             kind: message.kind(),
-            is_transaction: matches!(message, Message::NewTransaction(_)),
+            class: Class::of(message),
             bytes: frame::encode(message).into(),
         }
     }
@@ -102,8 +126,11 @@ impl Outgoing {
         }
     }
 
-    fn is_transaction(&self) -> bool {
-        matches!(self, Self::Frame(frame) if frame.is_transaction)
+    fn class(&self) -> Class {
+        match self {
+            Self::Frame(frame) => frame.class,
+            Self::Serve(_) => Class::Needed,
+        }
     }
 }
 
@@ -120,18 +147,22 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// Puts something in its queue. False if that is full; but a transaction for which there is no room is left out: the peer may
-    /// have it from others, and has it at the latest from a block.
+    /// Puts something in its queue. False if that is full; but news for which there is no room is left out.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
-        let (bytes, is_transaction) = (outgoing.bytes(), outgoing.is_transaction());
+        let (bytes, class) = (outgoing.bytes(), outgoing.class());
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
+        // What may be left out leaves room for what may not.
+        let most = match class {
+            Class::Needed => QUEUE_BYTES,
+            Class::Announcement | Class::Transactions => QUEUE_BYTES / 2,
+        };
         // One frame of any size always has room.
-        let fits = queued == 0 || queued + bytes <= QUEUE_BYTES;
+        let fits = queued == 0 || queued + bytes <= most;
         if fits && self.queue.send(outgoing) {
             return true;
         }
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
-        is_transaction
+        class != Class::Needed
     }
 
     /// Bytes that wait to be written.

@@ -14,6 +14,7 @@
 //! All state has one owner. Sub-machines call each other directly; no events travel inside.
 
 mod addresses;
+mod announce;
 pub mod behaviour;
 mod config;
 mod discovery;
@@ -77,6 +78,7 @@ pub struct Machine {
     retried: TransactionId,
     orphans: orphans::Orphans,
     block_holders: Holders<BlockId>,
+    announcements: announce::Announcements,
     fetches: fetch::Fetches,
     pushed: push::Pushed,
     transaction_holders: Holders<TransactionId>,
@@ -121,6 +123,7 @@ impl Machine {
             retried: TransactionId::default(),
             orphans: orphans::Orphans::default(),
             block_holders: Holders::new(MAX_HELD_BLOCKS),
+            announcements: announce::Announcements::default(),
             fetches: fetch::Fetches::default(),
             pushed: push::Pushed::default(),
             transaction_holders: Holders::new(MAX_HELD_TRANSACTIONS),
@@ -343,6 +346,14 @@ impl Machine {
                 self.push_wanted(conn, push);
                 Ok(())
             }
+            Received::AnnounceTransactions { ids } => {
+                self.transactions_announced(turn, conn, ids);
+                Ok(())
+            }
+            Received::RequestTransactions { ids } => {
+                self.transactions_requested(turn, conn, ids);
+                Ok(())
+            }
         }
     }
 
@@ -383,6 +394,8 @@ impl Machine {
                 Timer::Addresses => self.addresses_due(turn),
                 Timer::Sync => self.sync_due(turn)?,
                 Timer::Fetch => self.fetch_due(turn),
+                Timer::Announce => self.announce_due(turn),
+                Timer::Transactions => self.transactions_due(turn),
                 Timer::Template => self.template_due(turn)?,
             }
         }

@@ -157,6 +157,11 @@ impl Mempool {
         self.by_id.keys().copied()
     }
 
+    /// Those of them from one on.
+    pub fn ids_from(&self, from: &TransactionId) -> impl Iterator<Item = TransactionId> {
+        self.by_id.range(from..).map(|(id, _)| *id)
+    }
+
     /// All transactions: by sender, then by nonce.
     pub fn iter(&self) -> impl Iterator<Item = &SharedTransaction> {
         self.senders.values().flat_map(BTreeMap::values)

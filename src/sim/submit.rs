@@ -38,6 +38,12 @@ impl World {
         self.answers.get(&ticket)
     }
 
+    /// What waits in a node's mempool; `None` if it is down.
+    pub fn mempool(&self, node: usize) -> Option<Vec<TransactionId>> {
+        let machine = self.members[node].machine.as_ref()?;
+        Some(machine.machine().mempool().ids().collect())
+    }
+
     /// The nonce that the next transfer of an account should have, as a node sees it; `None` if it is down.
     pub fn next_nonce(&self, node: usize, account: &AccountId) -> Option<u64> {
         let machine = self.members[node].machine.as_ref()?;

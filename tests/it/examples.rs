@@ -354,6 +354,12 @@ fn messages(chain: &Network, block: &Block, transaction: &SharedTransaction) -> 
         Message::AnnounceBlock { id: block.id() },
         Message::RequestCompactBlock { id: block.id() },
         Message::PushBlocks { push: false },
+        Message::AnnounceTransactions {
+            ids: vec![transaction.id()],
+        },
+        Message::RequestTransactions {
+            ids: vec![transaction.id()],
+        },
     ];
     let frame = |message: &Message| {
         let name = format!("message-{}", message.name().replace('_', "-"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use triskel::protocol::chain::block::{Block, MAX_BLOCK_BYTES, MAX_PARENTS, MAX_TRANSACTIONS};
-use triskel::protocol::chain::id::{AccountId, BlockId, NodeKey};
+use triskel::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use triskel::protocol::chain::ledger::Account;
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::template::{Search, Template};
@@ -74,6 +74,7 @@ fn compact_blocks() -> impl Strategy<Value = CompactBlock> {
 fn messages() -> impl Strategy<Value = Message> {
     let address = any::<([u8; 16], u16)>().prop_map(|(ip, port)| PeerAddress { ip, port });
     let locator = prop::collection::vec(any::<[u8; 32]>().prop_map(BlockId), 0..5);
+    let transaction_ids = prop::collection::vec(any::<[u8; 32]>().prop_map(TransactionId), 0..5);
     prop_oneof![
         greetings(),
         (any::<u64>(), claims()).prop_map(|(nonce, claim)| Message::Ping { nonce, claim }),
@@ -126,6 +127,10 @@ fn messages() -> impl Strategy<Value = Message> {
         any::<[u8; 32]>().prop_map(|id| Message::AnnounceBlock { id: BlockId(id) }),
         any::<[u8; 32]>().prop_map(|id| Message::RequestCompactBlock { id: BlockId(id) }),
         any::<bool>().prop_map(|push| Message::PushBlocks { push }),
+        transaction_ids
+            .clone()
+            .prop_map(|ids| Message::AnnounceTransactions { ids }),
+        transaction_ids.prop_map(|ids| Message::RequestTransactions { ids }),
         (any::<(u64, bool)>(), prop::collection::vec(bytes(), 0..4)).prop_map(
             |((from_block, more), headers)| Message::Headers {
                 from_block,
@@ -379,6 +384,12 @@ fn what_consensus_allows_travels() {
         Message::AnnounceBlock { id: network.id() },
         Message::RequestCompactBlock { id: network.id() },
         Message::PushBlocks { push: true },
+        Message::AnnounceTransactions {
+            ids: vec![TransactionId::default(); limits::MAX_ANNOUNCED],
+        },
+        Message::RequestTransactions {
+            ids: vec![TransactionId::default(); limits::MAX_ASKED_OF_PEER],
+        },
     ];
     for message in largest {
         let frame = encode(&message);

@@ -8,6 +8,7 @@
 )]
 
 mod adversaries;
+mod announce;
 mod attacks;
 mod bits;
 mod chain;

@@ -81,6 +81,8 @@ fn stage(network: &Arc<Network>, peers: u64, known: &[SharedTransaction]) -> (St
         stage.say(peers[0], Received::NewTransaction(transaction));
     }
     assert_eq!(stage.machine.mempool().len(), known.len());
+    // The others are told of them.
+    stage.pass(20);
     stage.sent.clear();
     (stage, peers)
 }

@@ -194,6 +194,58 @@ fn a_peer_hears_again_of_transfers_that_it_does_not_have() {
     assert!(world.run_until(24 * 3_600_000, all).unwrap());
 }
 
+/// Waits until the mempools of all nodes hold so many transactions.
+fn fill(world: &mut World, count: usize, patience_ms: u64) {
+    let full = |world: &World| {
+        let mempools = (0..world.nodes()).map(|node| world.mempool(node).unwrap());
+        mempools.into_iter().all(|ids| ids.len() == count)
+    };
+    let is_full = world.run_until(patience_ms, full).unwrap();
+    let mempools = (0..world.nodes()).map(|node| world.mempool(node).unwrap().len());
+    let mempools: Vec<_> = mempools.collect();
+    assert!(is_full, "{mempools:?} of {count} transfers");
+    let first = world.mempool(0);
+    assert!((1..world.nodes()).all(|node| world.mempool(node) == first));
+}
+
+#[test]
+fn transfers_reach_all_nodes_before_any_reminder() {
+    const NODES: usize = 20;
+    let (mut world, transfer) = endowed(10, NODES, (500, 1_000));
+    let count = 400;
+    for nonce in 0..count {
+        let node = nonce as usize % NODES;
+        world.submit(node, transfer(nonce, 1)).unwrap();
+        world.run_for(1).unwrap();
+    }
+    fill(&mut world, count as usize, 2_000);
+}
+
+#[test]
+fn mempools_agree_again_after_a_partition() {
+    for seed in 11..15 {
+        let (mut world, transfer) = endowed(seed, 6, (500, 1_000));
+        world.partition(&[0, 0, 0, 1, 1, 1]).unwrap();
+        let count = 1_500;
+        for nonce in 0..count {
+            let node = nonce as usize % 6;
+            world.submit(node, transfer(nonce, 1)).unwrap();
+            if nonce % 100 == 0 {
+                world.run_for(200).unwrap();
+            }
+        }
+        world.run_for(60_000).unwrap();
+        let half = world.mempool(0).unwrap().len();
+        assert_eq!(
+            half,
+            count as usize / 2,
+            "seed {seed}: a partition that leaks"
+        );
+        world.heal().unwrap();
+        fill(&mut world, count as usize, 600_000);
+    }
+}
+
 #[test]
 fn a_late_joiner_finds_the_one_that_has_not_pruned() {
     let mut params = simulated(Params::chain());

@@ -114,6 +114,8 @@ fn the_limits_of_the_document_are_those_of_the_code() {
         ("MAX_LOCATOR", limits::MAX_LOCATOR),
         ("MAX_PEERS", limits::MAX_PEERS),
         ("MAX_AGENT_BYTES", limits::MAX_AGENT_BYTES),
+        ("MAX_ANNOUNCED", limits::MAX_ANNOUNCED),
+        ("MAX_ASKED_OF_PEER", limits::MAX_ASKED_OF_PEER),
     ];
     let cells = |line: &str| {
         line.split('|')

@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use tokio::sync::mpsc;
 
-use super::Outgoing;
+use super::{Class, Outgoing};
 
 /// Transactions that wait: a greeting, and a second of 5,000 behind it.
 const TRANSACTIONS: usize = 8_192;
@@ -49,9 +49,9 @@ pub(super) fn channel() -> (Sender, Receiver) {
 impl Sender {
     /// False if there is no room.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
-        let queue = match outgoing.is_transaction() {
-            true => &self.transactions,
-            false => &self.others,
+        let queue = match outgoing.class() {
+            Class::Transactions => &self.transactions,
+            Class::Needed | Class::Announcement => &self.others,
         };
         !matches!(
             queue.try_send(outgoing),
@@ -85,5 +85,80 @@ impl Receiver {
         let mut taken = Vec::with_capacity(1);
         self.recv_many(&mut taken, 1).await;
         taken.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Frame, Outgoing, Outlet, QUEUE_BYTES, Traffic};
+    use super::channel;
+    use crate::protocol::chain::id::{BlockId, TransactionId};
+    use crate::protocol::wire::message::Message;
+
+    fn outgoing(message: &Message) -> Outgoing {
+        Outgoing::Frame(Frame::new(message))
+    }
+
+    #[tokio::test]
+    async fn what_is_announced_is_left_out_before_a_block_is() {
+        let (queue, mut taken) = channel();
+        let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        let (kept, _handshake) = tokio::sync::oneshot::channel();
+        let outlet = Outlet {
+            queue,
+            queued: Arc::default(),
+            traffic: Arc::new(Traffic::default()),
+            task,
+            _kept: kept,
+        };
+        let news = [
+            Message::AnnounceTransactions {
+                ids: vec![TransactionId::default()],
+            },
+            Message::RequestTransactions {
+                ids: vec![TransactionId::default()],
+            },
+            Message::NewTransaction(vec![0; 153].into()),
+            Message::AnnounceBlock {
+                id: BlockId::default(),
+            },
+        ];
+        let block = Message::NewBlock(vec![0; 1 << 20].into());
+        for message in &news {
+            assert!(outlet.send(outgoing(message)));
+        }
+        let before = outlet.queued_bytes();
+        let mut blocks = 0;
+        // Half is full: what may be left out is, and the connection goes on.
+        while outlet.queued_bytes() as usize <= QUEUE_BYTES / 2 {
+            assert!(outlet.send(outgoing(&block)));
+            blocks += 1;
+        }
+        let queued = outlet.queued_bytes();
+        for message in &news {
+            assert!(outlet.send(outgoing(message)));
+        }
+        assert_eq!(outlet.queued_bytes(), queued);
+        // Blocks still fit, until all is full: then the peer is lost.
+        while outlet.send(outgoing(&block)) {
+            blocks += 1;
+        }
+        assert_eq!(
+            blocks,
+            (QUEUE_BYTES - before as usize) / outgoing(&block).bytes()
+        );
+        assert!(outlet.queued_bytes() as usize <= QUEUE_BYTES);
+        // All blocks come before the news of transactions, and what came first is there.
+        drop(outlet);
+        let mut kinds = Vec::new();
+        while let Some(Outgoing::Frame(frame)) = taken.recv().await {
+            kinds.push(frame.kind);
+        }
+        let mut wanted = vec![news[3].kind()];
+        wanted.extend(std::iter::repeat_n(block.kind(), blocks));
+        wanted.extend(news[..3].iter().map(Message::kind));
+        assert_eq!(kinds, wanted);
     }
 }

@@ -45,6 +45,11 @@ impl<T: Copy + Eq + Hash> Holders<T> {
         lacking
     }
 
+    /// The peers that are known to have an item.
+    pub(super) fn get(&self, item: &T) -> &[ConnId] {
+        self.holders.get(item).map_or(&[], Vec::as_slice)
+    }
+
     fn of(&mut self, item: T) -> &mut Vec<ConnId> {
         if self.holders.get(&item).is_none() {
             if self.order.len() == self.limit

@@ -216,7 +216,7 @@ impl Machine {
             });
         }
         self.review(turn);
-        self.greet(turn, conn)?;
+        self.greet(turn, conn);
         self.claimed(turn, conn, claim)?;
         // What a peer has from before is not on its way.
         self.seek(turn)
@@ -400,6 +400,7 @@ impl Machine {
         self.timers.cancel(&Timer::Keepalive(conn));
         self.sync_left(turn, conn);
         self.fetches_left(turn, conn);
+        self.announcements_left(turn, conn);
         self.review(turn);
         if let Some(endpoint) = &connection.dialled {
             self.undialled(turn, endpoint, connection.session.is_some(), &reason);

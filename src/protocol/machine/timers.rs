@@ -28,6 +28,10 @@ pub(super) enum Timer {
     Sync,
     /// A peer has had its time to deliver a new block.
     Fetch,
+    /// Peers are told of the transactions that have come.
+    Announce,
+    /// A peer has had its time to deliver a transaction.
+    Transactions,
     /// The miner gets new templates.
     Template,
 }

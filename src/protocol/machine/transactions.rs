@@ -9,13 +9,10 @@ use super::{Machine, Turn};
 use crate::protocol::bugs::{Bug, bug};
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::TransactionId;
-use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
+use crate::protocol::chain::transaction::SharedTransaction;
 use crate::protocol::chain::view::{Fault, View};
-use crate::protocol::mempool::{AdmissionError, Mempool};
-use crate::protocol::wire::limits::{
-    MAX_GREETING_TRANSACTIONS, MAX_REMINDED, MAX_RETRIED, MAX_TAKEN_BACK,
-};
-use crate::protocol::wire::message::Message;
+use crate::protocol::mempool::AdmissionError;
+use crate::protocol::wire::limits::{MAX_RETRIED, MAX_TAKEN_BACK};
 
 impl Machine {
     /// Makes the mempool follow the ledger: what was applied goes, what was undone comes back.
@@ -42,6 +39,8 @@ impl Machine {
             }
         }
         for transaction in applied {
+            // Nobody who has this block has it waiting, to be asked for.
+            self.transaction_arrived(turn, &transaction.id());
             if self.taken_back.contains_key(&transaction.id()) {
                 self.take_back(turn, SharedTransaction::clone(transaction))?;
             }
@@ -94,7 +93,7 @@ impl Machine {
         {
             Ok(_) => {
                 // Peers from the other side of a cut never had the block that is undone.
-                self.offer(turn, &transaction);
+                self.offer(turn, &transaction, false);
                 self.retain(turn, transaction);
             }
             Err(AdmissionError::Known(_)) => self.retain(turn, transaction),
@@ -119,7 +118,8 @@ impl Machine {
     ) -> Result<(), Fault> {
         let id = transaction.id();
         self.transaction_holders.add(id, conn);
-        match self.admit(turn, transaction)? {
+        self.transaction_arrived(turn, &id);
+        match self.admit(turn, transaction, false)? {
             Ok(()) => turn.notify(Event::TransactionAdmitted { id, own: false }),
             Err(AdmissionError::Known(_)) => {}
             Err(error) => turn.notify(Event::TransactionRefused {
@@ -136,7 +136,7 @@ impl Machine {
         transaction: SharedTransaction,
     ) -> Result<(), Fault> {
         let id = transaction.id();
-        let result = match self.admit(turn, SharedTransaction::clone(&transaction))? {
+        let result = match self.admit(turn, SharedTransaction::clone(&transaction), true)? {
             // Handing in twice what waits already, or was applied, is no error: the user wants it to be there.
             Ok(()) | Err(AdmissionError::Known(_)) => {
                 self.retain(turn, transaction);
@@ -167,6 +167,7 @@ impl Machine {
         &mut self,
         turn: &mut Turn<'_>,
         transaction: SharedTransaction,
+        own: bool,
     ) -> Result<Result<(), AdmissionError>, Fault> {
         let id = transaction.id();
         if self.mempool.contains(&id) {
@@ -184,7 +185,7 @@ impl Machine {
         for id in &admitted.evicted {
             self.release(turn, id);
         }
-        self.offer(turn, &transaction);
+        self.offer(turn, &transaction, own);
         if let Some(replaced) = &admitted.replaced
             && self.own.contains(replaced)
         {
@@ -194,29 +195,6 @@ impl Machine {
         }
         self.refresh_templates(turn, self.config.template_delay_ms);
         Ok(Ok(()))
-    }
-
-    /// Sends a transaction to every session that is not known to have it.
-    fn offer(&mut self, turn: &mut Turn<'_>, transaction: &Transaction) {
-        let id = transaction.id();
-        let sessions = self.connections.greeted();
-        let to = self.transaction_holders.add_all(id, sessions);
-        turn.send_all(to, || {
-            Message::NewTransaction(transaction.to_bytes().into())
-        });
-    }
-
-    /// Sends a session some of this node's own submissions again, others each time: a peer may have refused one for a moment, as
-    /// while its ledger was behind, and would never hear of it again.
-    pub(super) fn remind(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
-        let mut from = TransactionId::default();
-        self.rng.fill(&mut from.0);
-        let (before, after) = (self.own.range(..from), self.own.range(from..));
-        let waiting = after.chain(before).filter_map(|id| self.mempool.get(id));
-        for transaction in waiting.take(MAX_REMINDED) {
-            let bytes = transaction.to_bytes().into();
-            turn.send(conn, Message::NewTransaction(bytes));
-        }
     }
 
     /// Keeps a transaction on disk for as long as it waits.
@@ -233,17 +211,6 @@ impl Machine {
         if self.own.remove(id) {
             turn.overlay.batch.pending.insert(*id, None);
         }
-    }
-
-    /// Sends a new session what waits, so that a transaction submitted while both were apart gets through.
-    pub(super) fn greet(&mut self, turn: &mut Turn<'_>, conn: ConnId) -> Result<(), Fault> {
-        for transaction in Mempool::iter(&self.mempool).take(MAX_GREETING_TRANSACTIONS) {
-            if self.transaction_holders.add(transaction.id(), conn) {
-                let bytes = Arc::from(transaction.to_bytes());
-                turn.send_all(vec![conn], || Message::NewTransaction(bytes));
-            }
-        }
-        Ok(())
     }
 
     /// Restores own submissions that wait since before a restart.

@@ -52,7 +52,7 @@ const CLAIM_BYTES: usize = 32 + 32 + 8 + 8 + 32 * MAX_BESIDE + 8;
 /// Bytes of a message by its kind, in the order of [`Message`](super::message::Message): what the largest honest one takes.
 ///
 /// So the first eight bytes of a frame tell whether the rest of it is worth holding. A variant costs 4 bytes, a length 8.
-pub const MAX_MESSAGE_BYTES: [usize; 20] = [
+pub const MAX_MESSAGE_BYTES: [usize; 22] = [
     4 + 4 + 32 + 32 + 8 + 2 + CLAIM_BYTES + 8 + 8 + MAX_AGENT_BYTES,
     4 + 8 + CLAIM_BYTES,
     4 + 8 + CLAIM_BYTES,
@@ -74,6 +74,8 @@ pub const MAX_MESSAGE_BYTES: [usize; 20] = [
     4 + 32,
     4 + 32,
     4 + 1,
+    4 + 8 + 32 * MAX_ANNOUNCED,
+    4 + 8 + 32 * MAX_ASKED_OF_PEER,
 ];
 
 /// Bytes of a frame: the largest message is `Blocks`, whose entries cost 8 bytes of length each, behind variant, number and count.
@@ -185,8 +187,29 @@ pub const MAX_TAKEN_BACK: usize = 4_096;
 /// Those of them that a node looks at again with each block: all within seconds, at a cost that is small beside the block's.
 pub const MAX_RETRIED: usize = 64;
 
-/// Transactions that a node sends a peer when they meet: what a user submitted while they were apart gets through.
+/// Ids in one `AnnounceTransactions`: a greeting, and some tenths of a second of 5,000 a second.
+pub const MAX_ANNOUNCED: usize = 2_048;
+
+/// Ids of transactions that a peer may send in a millisecond, in announcements and questions: more than nodes check signatures.
+/// What is beyond that is not looked at.
+pub const IDS_PER_MS: u64 = 8;
+
+/// How many of them at once: two full messages.
+pub const MAX_IDS_AT_ONCE: u64 = 4_096;
+
+/// Transactions that are wanted because one peer has announced them: as many as a message tells of. Each peer has a share of its
+/// own, so that nobody takes that of others.
+pub const MAX_WANTED_OF_PEER: usize = MAX_ANNOUNCED;
+
+/// Transactions for which one peer is asked at a time, and that wait to be checked of those that it sends, asked or not: a
+/// twentieth of a second of checks.
+pub const MAX_ASKED_OF_PEER: usize = 1_024;
+
+/// Transactions of which a node tells a peer when they meet: what a user submitted while they were apart gets through.
 pub const MAX_GREETING_TRANSACTIONS: usize = 2_000;
 
-/// Own submissions that a node sends a peer again with each ping: 3 kB every 10 s.
-pub const MAX_REMINDED: usize = 16;
+/// Transactions of which a node tells a peer again with each ping: 8 kB every 10 s, and a mempool of some thousands within minutes.
+pub const MAX_REMINDED: usize = 256;
+
+/// Own submissions among them, which come first.
+pub const MAX_REMINDED_OWN: usize = 16;

@@ -199,6 +199,16 @@ pub enum Message {
         /// Whether they are sent unasked; announced otherwise. At the beginning they are.
         push: bool,
     },
+    /// Tells of transactions that wait.
+    AnnounceTransactions {
+        /// Which.
+        ids: Vec<TransactionId>,
+    },
+    /// Asks for transactions that were announced. Answered by a `NewTransaction` for each that still waits.
+    RequestTransactions {
+        /// Which.
+        ids: Vec<TransactionId>,
+    },
 }
 
 impl Message {
@@ -230,6 +240,8 @@ impl Message {
             Self::AnnounceBlock { .. } => 17,
             Self::RequestCompactBlock { .. } => 18,
             Self::PushBlocks { .. } => 19,
+            Self::AnnounceTransactions { .. } => 20,
+            Self::RequestTransactions { .. } => 21,
         }
     }
 
@@ -325,6 +337,14 @@ impl Message {
             Self::AnnounceBlock { id } => Received::AnnounceBlock { id },
             Self::RequestCompactBlock { id } => Received::RequestCompactBlock { id },
             Self::PushBlocks { push } => Received::PushBlocks { push },
+            Self::AnnounceTransactions { ids } => {
+                count("ids", ids.len(), limits::MAX_ANNOUNCED)?;
+                Received::AnnounceTransactions { ids }
+            }
+            Self::RequestTransactions { ids } => {
+                count("ids", ids.len(), limits::MAX_ASKED_OF_PEER)?;
+                Received::RequestTransactions { ids }
+            }
             Self::Headers {
                 from_block,
                 headers,
@@ -344,7 +364,7 @@ impl Message {
 }
 
 /// Names of the message kinds, by their index on the wire.
-pub const MESSAGE_NAMES: [&str; 20] = [
+pub const MESSAGE_NAMES: [&str; 22] = [
     "hello",
     "ping",
     "pong",
@@ -365,6 +385,8 @@ pub const MESSAGE_NAMES: [&str; 20] = [
     "announce_block",
     "request_compact_block",
     "push_blocks",
+    "announce_transactions",
+    "request_transactions",
 ];
 
 fn check_claim(claim: &Claim) -> Result<(), MessageError> {
@@ -440,6 +462,10 @@ pub enum Received {
     RequestCompactBlock { id: BlockId },
     /// See [`Message::PushBlocks`].
     PushBlocks { push: bool },
+    /// See [`Message::AnnounceTransactions`].
+    AnnounceTransactions { ids: Vec<TransactionId> },
+    /// See [`Message::RequestTransactions`].
+    RequestTransactions { ids: Vec<TransactionId> },
 }
 
 impl Received {
