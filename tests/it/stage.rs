@@ -16,8 +16,11 @@ use triskel::sim::simulated;
 
 use super::memory::Memory;
 
+/// The wall clock at the start, in milliseconds.
+pub(crate) const EPOCH_MS: u64 = 1_767_225_600_000;
+
 pub(crate) struct Stage {
-    network: Arc<Network>,
+    pub(crate) network: Arc<Network>,
     config: MachineConfig,
     pub(crate) machine: Machine,
     disk: Memory,
@@ -31,6 +34,8 @@ pub(crate) struct Stage {
     /// What the machine has sent, and what it has told, since the test last took it.
     pub(crate) sent: Vec<(ConnId, Message)>,
     pub(crate) told: Vec<Event>,
+    /// Whether its miner has something to work on.
+    pub(crate) mines: bool,
 }
 
 impl Stage {
@@ -78,6 +83,7 @@ impl Stage {
             persists: 0,
             sent: Vec::new(),
             told: Vec::new(),
+            mines: false,
         };
         stage.perform(out);
         stage
@@ -114,6 +120,7 @@ impl Stage {
                     self.sent.extend(copies);
                 }
                 Effect::Notify(event) => self.told.push(event),
+                Effect::Mine(templates) => self.mines = !templates.is_empty(),
                 Effect::Dial(endpoint) => self.dials.push(endpoint),
                 Effect::Disconnect { conn, reason } => drop(self.ended.insert(conn, reason)),
                 _ => {}
@@ -177,6 +184,11 @@ impl Stage {
             beside: Vec::new(),
             pruned: 0,
         };
+        self.greet_claiming(conn, key, claim);
+    }
+
+    /// The same, of somebody who claims something else than this node has.
+    pub(crate) fn greet_claiming(&mut self, conn: ConnId, key: NodeKey, claim: Claim) {
         let hello = Hello {
             version: PROTOCOL_VERSION,
             network: self.network.id(),
@@ -218,7 +230,7 @@ fn time(now_ms: u64) -> Time {
     Time {
         monotonic_ms: now_ms,
         monotonic_us: 1_000 * now_ms,
-        wall_ms: 1_767_225_600_000 + now_ms,
+        wall_ms: EPOCH_MS + now_ms,
     }
 }
 

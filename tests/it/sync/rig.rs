@@ -1,167 +1,77 @@
 //! One machine, and peers whose every word the test chooses.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use triskel::protocol::chain::block::{Block, Header, Heading, Stream, parents_root};
-use triskel::protocol::chain::id::{BlockId, NodeKey, StateDigest};
+use triskel::protocol::chain::id::{BlockId, StateDigest};
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::view::Tip;
 use triskel::protocol::chain::work::Work;
-use triskel::protocol::machine::io::{ConnId, Effect, Input, Outbox, Reason};
-use triskel::protocol::machine::{Machine, MachineConfig};
-use triskel::protocol::time::Time;
-use triskel::protocol::wire::message::{Claim, Hello, Message, PROTOCOL_VERSION, Received};
+use triskel::protocol::machine::io::ConnId;
+use triskel::protocol::wire::message::{Claim, Message, Received};
 
-use crate::memory::Memory;
+use crate::stage::{EPOCH_MS, Stage, key};
 
-/// The wall clock at the start, in milliseconds.
-const EPOCH_MS: u64 = 1_767_225_600_000;
-
-/// A machine under test.
+/// A machine that dials nobody, and peers of it by number.
 pub(super) struct Rig {
-    pub(super) machine: Machine,
-    pub(super) network: Arc<Network>,
-    disk: Memory,
-    now_ms: u64,
-    /// What it has sent since this was last taken.
-    pub(super) sent: Vec<(ConnId, Message)>,
-    /// What it has ended.
-    pub(super) ended: Vec<(ConnId, Reason)>,
-    /// Whether its miner has something to work on.
-    pub(super) mines: bool,
+    pub(super) stage: Stage,
+    conns: BTreeMap<u64, ConnId>,
 }
 
 impl Rig {
     pub(super) fn new(network: &Arc<Network>, minimum_work: Work) -> Self {
-        let config = MachineConfig {
-            target_outbound: 0,
+        let stage = Stage::on(Arc::clone(network), |config| {
+            config.mining = true;
+            config.target_outbound = 0;
             // Peers say what the test has them say.
-            ping_interval_ms: 1_000_000,
-            silent_timeout_ms: 3_000_000,
-            minimum_work,
-            ..MachineConfig::default()
-        };
-        let mut disk = Memory::default();
-        let mut out = Outbox::default();
-        let machine = Machine::new(config, Arc::clone(network), 1, time(0), &disk, &mut out);
-        let machine = machine.unwrap();
-        let mut rest = Vec::new();
-        for effect in out.0 {
-            match effect {
-                Effect::Persist(batch) => disk.commit(*batch),
-                effect => rest.push(effect),
-            }
-        }
-        let mut rig = Self {
-            machine,
-            network: Arc::clone(network),
-            disk,
-            now_ms: 0,
-            sent: Vec::new(),
-            ended: Vec::new(),
-            mines: false,
-        };
-        rest.into_iter().for_each(|effect| rig.perform(effect));
-        rig
+            config.ping_interval_ms = 1_000_000;
+            config.silent_timeout_ms = 3_000_000;
+            config.minimum_work = minimum_work;
+        });
+        let conns = BTreeMap::new();
+        Self { stage, conns }
     }
 
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Persist(batch) => self.disk.commit(*batch),
-            Effect::Send { to, message } => {
-                self.sent
-                    .extend(to.into_iter().map(|conn| (conn, message.clone())));
-            }
-            Effect::Disconnect { conn, reason } => self.ended.push((conn, reason)),
-            Effect::Mine(templates) => self.mines = !templates.is_empty(),
-            _ => {}
-        }
+    pub(super) fn hear(&mut self, peer: u64, message: Received) {
+        self.stage.say(self.conns[&peer], message);
     }
 
-    pub(super) fn feed(&mut self, input: Input) {
-        let mut out = Outbox::default();
-        self.machine
-            .handle(time(self.now_ms), input, &self.disk, &mut out)
-            .unwrap();
-        out.0.into_iter().for_each(|effect| self.perform(effect));
-    }
-
-    pub(super) fn hear(&mut self, conn: u64, message: Received) {
-        let conn = ConnId(conn);
-        self.feed(Input::Message { conn, message });
-    }
-
-    /// Lets time pass, and wakes the machine whenever it wants to be.
     pub(super) fn pass(&mut self, duration_ms: u64) {
-        let end_ms = self.now_ms + duration_ms;
-        while let Some(at_ms) = self
-            .machine
-            .next_deadline()
-            .filter(|at_ms| *at_ms <= end_ms)
-        {
-            self.now_ms = self.now_ms.max(at_ms);
-            self.feed(Input::Wake);
-        }
-        self.now_ms = end_ms;
+        self.stage.pass(duration_ms);
     }
 
     /// A peer connects, greets and claims something.
-    pub(super) fn greet(&mut self, conn: u64, claim: Claim) {
-        let remote = SocketAddr::from((Ipv4Addr::new(10, 0, 0, conn as u8), 9_000));
-        self.feed(Input::Connected {
-            conn: ConnId(conn),
-            dialled: None,
-            remote,
-        });
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            network: self.network.id(),
-            key: NodeKey([conn as u8; 32]),
-            nonce: conn,
-            port: 9_000,
-            claim,
-            features: 0,
-            agent: "rig".to_owned(),
-        };
-        self.hear(conn, Received::Hello(hello));
+    pub(super) fn greet(&mut self, peer: u64, claim: Claim) {
+        let remote = SocketAddr::from((Ipv4Addr::new(10, 0, 0, peer as u8), 9_000));
+        let conn = self.stage.accept(remote);
+        self.conns.insert(peer, conn);
+        self.stage.greet_claiming(conn, key(peer), claim);
     }
 
     pub(super) fn tip(&self) -> &Tip {
-        self.machine.chain().tip()
+        self.stage.machine.chain().tip()
     }
 
-    /// What was sent to a peer, and is taken.
-    pub(super) fn taken(&mut self, conn: u64) -> Vec<Message> {
-        let (taken, rest) = std::mem::take(&mut self.sent)
-            .into_iter()
-            .partition(|(to, _)| *to == ConnId(conn));
-        self.sent = rest;
-        let taken: Vec<(ConnId, Message)> = taken;
-        taken.into_iter().map(|(_, message)| message).collect()
+    /// What was sent to a peer since this was last looked at.
+    pub(super) fn taken(&mut self, peer: u64) -> Vec<Message> {
+        self.stage.sent_to(self.conns[&peer])
     }
 
     /// Whether a peer was asked for headings since this was last looked at.
-    pub(super) fn asks_for_headings(&mut self, conn: u64) -> bool {
+    pub(super) fn asks_for_headings(&mut self, peer: u64) -> bool {
         let is_wanted = |message: &Message| matches!(message, Message::RequestHeaders { .. });
-        self.taken(conn).iter().any(is_wanted)
+        self.taken(peer).iter().any(is_wanted)
     }
 
     /// The ids of blocks that a peer was asked for since this was last looked at, request by request.
-    pub(super) fn asked_for(&mut self, conn: u64) -> Vec<Vec<BlockId>> {
+    pub(super) fn asked_for(&mut self, peer: u64) -> Vec<Vec<BlockId>> {
         let ids = |message| match message {
             Message::RequestBlocksById { ids } => Some(ids),
             _ => None,
         };
-        self.taken(conn).into_iter().filter_map(ids).collect()
-    }
-}
-
-fn time(now_ms: u64) -> Time {
-    Time {
-        monotonic_ms: now_ms,
-        monotonic_us: 1_000 * now_ms,
-        wall_ms: EPOCH_MS + now_ms,
+        self.taken(peer).into_iter().filter_map(ids).collect()
     }
 }
 

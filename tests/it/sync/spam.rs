@@ -119,7 +119,7 @@ fn grown(count: usize) -> (Rig, Model, Vec<Arc<Block>>) {
 fn cheap_headings_cost_no_memory_and_others_get_their_turn() {
     const PAGES: u64 = 20;
     let (mut rig, mut model, _) = grown(60);
-    let network = Arc::clone(&rig.network);
+    let network = Arc::clone(&rig.stage.network);
     let own = rig.tip().id;
     let better = chain(&mut model, 70, 2);
     rig.greet(2, endless(2));
@@ -137,7 +137,7 @@ fn cheap_headings_cost_no_memory_and_others_get_their_turn() {
                 more: true,
             },
         );
-        let held = rig.machine.sync_held();
+        let held = rig.stage.machine.sync_held();
         let bounded = SyncHeld {
             proofs: held.proofs,
             pages: page + 1,
@@ -145,16 +145,17 @@ fn cheap_headings_cost_no_memory_and_others_get_their_turn() {
         };
         assert_eq!(held, bounded);
         assert!(rig.asks_for_headings(2));
-        assert!(rig.mines, "claims stop the miner");
+        assert!(rig.stage.mines, "claims stop the miner");
     }
     // Its turn is over at the latest when the next answer is late: the other one is asked.
     rig.pass(11_000);
-    assert_eq!(rig.machine.sync_held().pages, 0);
+    assert_eq!(rig.stage.machine.sync_held().pages, 0);
     serve(&mut rig, 3, &better);
     assert_eq!(rig.tip().id, last.id());
     assert_ne!(rig.tip().id, own);
     assert!(
-        rig.ended
+        rig.stage
+            .ended
             .iter()
             .all(|(_, reason)| !matches!(reason, Reason::Fault(_)))
     );
@@ -176,28 +177,31 @@ fn less_work_than_is_known_to_be_there_is_not_kept() {
     let all = cheap(&network, network.id(), 3_000, FIRST);
     let mut rig = Rig::new(&network, proven(&network, 2_500));
     rig.pass(1);
-    assert!(!rig.mines, "it mines upon less than it knows to be there");
+    assert!(
+        !rig.stage.mines,
+        "it mines upon less than it knows to be there"
+    );
     // One has too little.
     rig.greet(1, endless(1));
     rig.hear(1, page(&all[..2_400], 0));
-    assert_eq!(rig.machine.sync_held().pages, 1);
+    assert_eq!(rig.stage.machine.sync_held().pages, 1);
     rig.hear(1, page(&all[..2_400], MAX_HEADERS));
-    assert_eq!(rig.machine.sync_held(), SyncHeld::default());
+    assert_eq!(rig.stage.machine.sync_held(), SyncHeld::default());
     // The other proves it on the second page, and is asked for both once more.
     rig.greet(2, endless(2));
     for from in [0, MAX_HEADERS] {
         assert!(rig.asks_for_headings(2));
         rig.hear(2, page(&all, from));
-        assert_eq!(rig.machine.sync_held().planned, 0);
+        assert_eq!(rig.stage.machine.sync_held().planned, 0);
     }
     assert!(rig.asks_for_headings(2));
     rig.hear(2, page(&all, 0));
-    assert_eq!(rig.machine.sync_held().planned, MAX_HEADERS);
+    assert_eq!(rig.stage.machine.sync_held().planned, MAX_HEADERS);
     let first = rig.asked_for(2).concat();
     let ids: Vec<_> = all.iter().map(Heading::id).collect();
     assert!(!first.is_empty() && ids.starts_with(&first));
     rig.hear(2, page(&all, MAX_HEADERS));
-    assert_eq!(rig.machine.sync_held().planned, all.len());
+    assert_eq!(rig.stage.machine.sync_held().planned, all.len());
 }
 
 #[test]
@@ -207,18 +211,18 @@ fn headings_that_differ_the_second_time_lead_to_nothing() {
     let mut rig = Rig::new(&network, proven(&network, 2_500));
     rig.greet(1, endless(1));
     rig.hear(1, page(&all, 0));
-    assert_eq!(rig.machine.sync_held().pages, 1);
+    assert_eq!(rig.stage.machine.sync_held().pages, 1);
     rig.hear(1, page(&all, MAX_HEADERS));
     let other = cheap(&network, network.id(), 3_000, EASIEST);
     rig.hear(1, page(&other, 0));
-    assert_eq!(rig.machine.sync_held(), SyncHeld::default());
+    assert_eq!(rig.stage.machine.sync_held(), SyncHeld::default());
     assert!(rig.asked_for(1).is_empty());
 }
 
 #[test]
 fn headings_beside_a_heavy_block_are_not_believed_to_follow_it() {
     let (mut rig, _, blocks) = grown(60);
-    let network = Arc::clone(&rig.network);
+    let network = Arc::clone(&rig.stage.network);
     rig.greet(2, endless(2));
     let message = Received::Headers {
         from_block: blocks.len() as u64 + 1,
@@ -226,7 +230,7 @@ fn headings_beside_a_heavy_block_are_not_believed_to_follow_it() {
         more: false,
     };
     rig.hear(2, message);
-    assert_eq!(rig.machine.sync_held(), SyncHeld::default());
+    assert_eq!(rig.stage.machine.sync_held(), SyncHeld::default());
     assert!(rig.asked_for(2).is_empty());
 }
 
@@ -247,7 +251,7 @@ fn whoever_proves_more_takes_the_lead_from_endless_cheap_headings() {
         };
         rig.hear(1, message);
     }
-    assert_eq!(rig.machine.sync_held().planned, MAX_PLANNED);
+    assert_eq!(rig.stage.machine.sync_held().planned, MAX_PLANNED);
     rig.taken(1);
     let last = blocks.last().unwrap();
     rig.greet(2, claim_of(last, work(&model, last), 40));
@@ -278,12 +282,13 @@ fn nothing_is_remembered_of_claims_alone() {
     // They claim, and never answer.
     rig.pass(20_000);
     assert_eq!(rig.tip().id, tip);
-    let held = rig.machine.sync_held();
+    let held = rig.stage.machine.sync_held();
     assert!(held.proofs <= 2, "{held:?}");
     assert_eq!((held.planned, held.pages), (0, 0));
-    assert!(rig.mines);
+    assert!(rig.stage.mines);
     assert!(
-        rig.ended
+        rig.stage
+            .ended
             .iter()
             .all(|(_, reason)| !matches!(reason, Reason::Fault(_)))
     );
