@@ -1,12 +1,15 @@
-//! What whole networks of real nodes take: start, propagation, memory. Prints JSON.
+//! What whole networks of real nodes take: start, propagation, memory, catching up, transfers to all mempools, and a block of
+//! transfers that all of them hold. Prints JSON.
 //!
-//! `cargo bench --bench network [start|propagation|memory]...`; all of them without a name.
+//! `cargo bench --bench network [start|propagation|memory|sync|transfers]...`; all of them without a name.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "a benchmark measures the real world"
 )]
+
+mod submission;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,10 +19,12 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use submission::{Submission, call, keys};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use triskel::protocol::rng::Rng;
 use triskel::rpc::client::Client;
-use triskel::rpc::{GetStatus, Status, StopMining};
+use triskel::rpc::{GetStatus, StartMining, Status, StopMining};
 
 /// Nodes of the networks measured, as in the figures of other nodes that these stand beside.
 const NODES: usize = 16;
@@ -41,6 +46,12 @@ fn main() {
         }
         if wanted("memory") {
             results.insert("memory".to_owned(), memory().await);
+        }
+        if wanted("sync") {
+            results.insert("sync".to_owned(), sync().await);
+        }
+        if wanted("transfers") {
+            results.insert("transfers".to_owned(), transfers().await);
         }
     });
     println!("{:#}", Value::Object(results));
@@ -68,7 +79,12 @@ struct Plan {
     initial_hashrate: u64,
     hashrate: u64,
     mining: bool,
+    /// Senders of transfers that own something, from the first on.
+    senders: usize,
 }
+
+/// What each sender owns.
+const BALANCE: u64 = 1_000_000;
 
 impl Process {
     fn start(folder: &Path, plan: &Plan) -> Self {
@@ -77,10 +93,16 @@ impl Process {
             .iter()
             .map(|port| format!("\"127.0.0.1:{port}\""))
             .collect();
+        let allocations: Vec<_> = (0..plan.senders)
+            .map(|number| {
+                let account = keys(number).public();
+                format!("{{ account = \"{account}\", balance = {BALANCE} }}")
+            })
+            .collect();
         let data: PathBuf = folder.join(format!("node-{}", plan.port));
         let text = format!(
             "port = {}\nlisten = \"127.0.0.1\"\npeers = [{}]\ndata_dir = {:?}\n\
-             [network]\npreset = \"chain\"\ninitial_hashrate = {}\n\
+             [network]\npreset = \"chain\"\ninitial_hashrate = {}\nallocations = [{}]\n\
              [network.streams.A]\ninterval_ms = {}\n\
              [mining]\nenabled = {}\nhashrate = {}\n[peer]\ntarget_outbound = 0\n\
              [rpc]\nport = {}\n[metrics]\nenabled = false\n[log]\nformat = \"json\"\nlevel = \"off,triskel::tip=info\"\n",
@@ -88,6 +110,7 @@ impl Process {
             peers.join(", "),
             data,
             plan.initial_hashrate,
+            allocations.join(", "),
             plan.interval_ms,
             plan.mining,
             plan.hashrate,
@@ -162,6 +185,7 @@ async fn start() -> Value {
             initial_hashrate: 2_000,
             hashrate: 2_000,
             mining: true,
+            senders: 0,
         };
         let begin = Instant::now();
         let process = Process::start(folder.path(), &plan);
@@ -172,7 +196,13 @@ async fn start() -> Value {
 }
 
 /// Node i dials i-1 and one random earlier node.
-fn network(folder: &Path, interval_ms: u64, hashrate: u64, miners: usize) -> Vec<Process> {
+fn network(
+    folder: &Path,
+    interval_ms: u64,
+    hashrate: u64,
+    miners: usize,
+    senders: usize,
+) -> Vec<Process> {
     let ports = free_ports(2 * NODES);
     let mut rng = Rng::new(1);
     let plan = |index: usize, rng: &mut Rng| {
@@ -189,9 +219,10 @@ fn network(folder: &Path, interval_ms: u64, hashrate: u64, miners: usize) -> Vec
             rpc: ports[NODES + index],
             peers,
             interval_ms,
-            initial_hashrate: hashrate * miners as u64,
+            initial_hashrate: hashrate * miners.max(1) as u64,
             hashrate,
             mining: index < miners,
+            senders,
         }
     };
     (0..NODES)
@@ -203,7 +234,7 @@ fn network(folder: &Path, interval_ms: u64, hashrate: u64, miners: usize) -> Vec
 async fn propagation() -> Value {
     const BLOCKS: u64 = 200;
     let folder = TempDir::new().expect("a temporary folder");
-    let nodes = network(folder.path(), 250, 500, NODES);
+    let nodes = network(folder.path(), 250, 500, NODES, 0);
     for node in &nodes {
         node.until(BLOCKS).await;
     }
@@ -213,12 +244,43 @@ async fn propagation() -> Value {
             .await
             .expect("the node runs");
     }
+    let (mined, mut delays_ms) = delays(&nodes, |_| true);
+    json!({
+        "nodes": NODES,
+        "blocks": mined,
+        "samples": delays_ms.len(),
+        "milliseconds": summary(&mut delays_ms),
+        "goal": { "p50": 1.5, "p99": 5.0 },
+    })
+}
+
+/// Resident memory once every node has 5,000 small blocks.
+async fn memory() -> Value {
+    const BLOCKS: u64 = 5_000;
+    let folder = TempDir::new().expect("a temporary folder");
+    let nodes = network(folder.path(), 10, 20_000, 1, 0);
+    for node in &nodes {
+        node.until(BLOCKS).await;
+    }
+    let mut mebibytes: Vec<f64> = nodes
+        .iter()
+        .map(|node| node.resident_kib() as f64 / 1_024.0)
+        .collect();
+    json!({ "nodes": NODES, "blocks": BLOCKS, "mebibytes": summary(&mut mebibytes), "goal": 25.0 })
+}
+
+/// How many blocks were mined, of those whose change of tip is wanted, and the times from that change to those of all other nodes,
+/// in milliseconds.
+fn delays(nodes: &[Process], is_wanted: impl Fn(&Value) -> bool) -> (usize, Vec<f64>) {
     let mut mined: BTreeMap<String, f64> = BTreeMap::new();
     let mut seen: Vec<(String, f64)> = Vec::new();
-    for node in &nodes {
+    for node in nodes {
         let log = std::fs::read_to_string(&node.log).expect("the node writes a log");
         for line in log.lines().filter(|line| line.contains("triskel::tip")) {
             let event: Value = serde_json::from_str(line).expect("logs are JSON");
+            if !is_wanted(&event) {
+                continue;
+            }
             let block = event["block"]
                 .as_str()
                 .expect("a tip has a block")
@@ -231,29 +293,124 @@ async fn propagation() -> Value {
         }
     }
     let delay = |(block, at_ms): &(String, f64)| mined.get(block).map(|mined| at_ms - mined);
-    let mut delays_ms: Vec<f64> = seen.iter().filter_map(delay).collect();
+    let delays_ms = seen.iter().filter_map(delay).collect();
+    (mined.len(), delays_ms)
+}
+
+/// From the start of a node to the tip of another one that has 5,200 blocks, nearly all of them empty.
+async fn sync() -> Value {
+    const BLOCKS: u64 = 5_200;
+    let folder = TempDir::new().expect("a temporary folder");
+    let ports = free_ports(4);
+    let plan = |index: usize| Plan {
+        port: ports[index],
+        rpc: ports[2 + index],
+        peers: (0..index).map(|peer| ports[peer]).collect(),
+        interval_ms: 10,
+        initial_hashrate: 20_000,
+        hashrate: 20_000,
+        mining: index == 0,
+        senders: 0,
+    };
+    let miner = Process::start(folder.path(), &plan(0));
+    miner.until(BLOCKS).await;
+    miner.client.call(StopMining {}).await.expect("it runs");
+    let last = miner.answers().await.tip.number;
+    let begin = Instant::now();
+    let joiner = Process::start(folder.path(), &plan(1));
+    let mut first: Option<(Instant, u64)> = None;
+    let end = loop {
+        let number = joiner.answers().await.tip.number;
+        let now = Instant::now();
+        if number > 0 && first.is_none() {
+            first = Some((now, number));
+        }
+        if number >= last {
+            break now;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    let (first_at, first_number) = first.expect("it has blocks");
+    let seconds = (end - begin).as_secs_f64();
+    let fetching = (end - first_at).as_secs_f64();
     json!({
-        "nodes": NODES,
-        "blocks": mined.len(),
-        "samples": delays_ms.len(),
-        "milliseconds": summary(&mut delays_ms),
-        "goal": { "p50": 1.5, "p99": 5.0 },
+        "blocks": last,
+        "seconds_from_start": seconds,
+        "seconds_before_the_first_block": (first_at - begin).as_secs_f64(),
+        "blocks_per_second": ((last - first_number) as f64 / fetching).round(),
+        "blocks_per_second_from_start": (last as f64 / seconds).round(),
+        "goal": 5_000,
     })
 }
 
-/// Resident memory once every node has 5,000 small blocks.
-async fn memory() -> Value {
-    const BLOCKS: u64 = 5_000;
+/// Transfers that one of sixteen nodes is handed, until all mempools hold them; and then a block of them, until all have it as tip.
+async fn transfers() -> Value {
+    const ROUNDS: u64 = 10;
+    const SENDERS: usize = 50;
+    const TRANSFERS: u64 = 500;
     let folder = TempDir::new().expect("a temporary folder");
-    let nodes = network(folder.path(), 10, 20_000, 1);
+    let nodes = network(folder.path(), 1_000, 500, 0, SENDERS);
     for node in &nodes {
-        node.until(BLOCKS).await;
+        loop {
+            let status = node.answers().await;
+            if status.peers_inbound + status.peers_outbound > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
-    let mut mebibytes: Vec<f64> = nodes
-        .iter()
-        .map(|node| node.resident_kib() as f64 / 1_024.0)
-        .collect();
-    json!({ "nodes": NODES, "blocks": BLOCKS, "mebibytes": summary(&mut mebibytes), "goal": 25.0 })
+    let network = nodes[0].answers().await.network_id;
+    let senders: Vec<_> = (0..SENDERS).map(keys).collect();
+    let each = TRANSFERS / SENDERS as u64;
+    let mut stream = TcpStream::connect(nodes[0].client.address())
+        .await
+        .expect("the node listens");
+    let mut per_second = Vec::new();
+    for round in 0..ROUNDS {
+        let of_sender = |(number, sender)| {
+            let recipient = keys((number + 1) % SENDERS).public();
+            let nonces = round * each..(round + 1) * each;
+            nonces.map(move |nonce| call(&network, sender, recipient, nonce))
+        };
+        let calls: Vec<_> = senders.iter().enumerate().flat_map(of_sender).collect();
+        let submissions: Vec<_> = calls.chunks(100).map(Submission::new).collect();
+        let begin = Instant::now();
+        for submission in &submissions {
+            let accepted = submission
+                .send(&mut stream)
+                .await
+                .expect("the node answers");
+            assert_eq!(accepted, submission.count as u64, "all are valid");
+        }
+        for node in &nodes {
+            while node.answers().await.mempool_transactions < TRANSFERS {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        per_second.push(TRANSFERS as f64 / begin.elapsed().as_secs_f64());
+        nodes[0].client.call(StartMining {}).await.expect("it runs");
+        for node in &nodes {
+            while node.answers().await.transactions < (round + 1) * TRANSFERS {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        nodes[0].client.call(StopMining {}).await.expect("it runs");
+    }
+    let (blocks, mut delays_ms) = delays(&nodes, |event| {
+        event["transactions"].as_u64() == Some(TRANSFERS)
+    });
+    json!({
+        "nodes": NODES,
+        "transfers_a_round": TRANSFERS,
+        "mempools_per_second": summary(&mut per_second),
+        "goal": 3_000,
+        "block": {
+            "blocks": blocks,
+            "samples": delays_ms.len(),
+            "milliseconds": summary(&mut delays_ms),
+            "goal": { "p50": 4.0, "p99": 12.0 },
+        },
+    })
 }
 
 /// Milliseconds since midnight of `....-..-..THH:MM:SS.ffffffZ`.

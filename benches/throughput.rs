@@ -8,6 +8,8 @@
     reason = "a benchmark measures the real world"
 )]
 
+mod submission;
+
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -17,17 +19,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use submission::{Submission, call, keys};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use triskel::node::NodeConfig;
 use triskel::node::config::AllocationConfig;
 use triskel::protocol::chain::id::BlockId;
 use triskel::protocol::chain::key::KeyPair;
-use triskel::protocol::chain::transaction::Transfer;
 use triskel::rpc::client::Client;
-use triskel::rpc::{GetStatus, Method, Status, StopMining, SubmitTransaction};
+use triskel::rpc::{GetStatus, Status, StopMining};
 
 const NODES: usize = 3;
 const SENDERS: usize = 1_000;
@@ -94,10 +95,6 @@ fn cpu_seconds(process: u32) -> f64 {
         .map_or(0.0, |ticks| ticks.iter().sum::<f64>() / 100.0)
 }
 
-fn keys(number: usize) -> KeyPair {
-    KeyPair::from_seed(format!("sender {number}").as_bytes())
-}
-
 fn start(folder: &Path, ports: &[u16], index: usize, config: &NodeConfig) -> Node {
     let allocations = config.network.allocations.iter().map(|allocation| {
         format!(
@@ -133,80 +130,25 @@ fn start(folder: &Path, ports: &[u16], index: usize, config: &NodeConfig) -> Nod
     }
 }
 
-/// Transfers of one request, and the request. All that can be done before the clock starts is: the load shares the processors with
-/// the nodes.
-struct Submission {
-    node: usize,
-    count: usize,
-    request: Vec<u8>,
-}
-
-impl Submission {
-    fn new(node: usize, calls: &[Value]) -> Self {
-        let body = Value::from(calls).to_string();
-        let request = format!(
-            "POST / HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        Self {
-            node,
-            count: calls.len(),
-            request: request.into_bytes(),
-        }
-    }
-
-    /// Sends it, and tells how many transfers were accepted.
-    async fn send(&self, stream: &mut TcpStream) -> std::io::Result<u64> {
-        stream.write_all(&self.request).await?;
-        let mut answer = Vec::new();
-        loop {
-            if stream.read_buf(&mut answer).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            let text = String::from_utf8_lossy(&answer);
-            let Some((head, body)) = text.split_once("\r\n\r\n") else {
-                continue;
-            };
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "));
-            if length.and_then(|length| length.parse().ok()) == Some(body.len()) {
-                return Ok(body.matches("\"result\"").count() as u64);
-            }
-        }
-    }
-}
-
 /// Signed before the clock starts: batches by node, each sender always at the same one.
-fn transfers(network: &BlockId, count: u64) -> Vec<Submission> {
+fn transfers(network: &BlockId, count: u64) -> Vec<(usize, Submission)> {
     let all: Vec<KeyPair> = (0..SENDERS).map(keys).collect();
     let mut batches: Vec<Vec<Value>> = vec![Vec::new(); NODES];
     let mut ready = Vec::new();
     for number in 0..count as usize {
         let (sender, nonce) = (number % SENDERS, number / SENDERS);
-        let transfer = Transfer {
-            sender: all[sender].public(),
-            recipient: all[(sender + 1 + nonce) % SENDERS].public(),
-            amount: 1,
-            fee: 1,
-            nonce: nonce as u64,
-        };
-        let bytes = transfer.sign(network, &all[sender]).to_bytes();
-        let transaction: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let recipient = all[(sender + 1 + nonce) % SENDERS].public();
         let node = sender % NODES;
-        let params = SubmitTransaction { transaction };
-        batches[node].push(json!({
-            "jsonrpc": "2.0", "id": number, "method": SubmitTransaction::NAME, "params": params,
-        }));
+        batches[node].push(call(network, &all[sender], recipient, nonce as u64));
         if batches[node].len() == BATCH {
-            ready.push(Submission::new(node, &batches[node]));
+            ready.push((node, Submission::new(&batches[node])));
             batches[node].clear();
         }
     }
     let rest = batches.iter().enumerate();
     ready.extend(
         rest.filter(|(_, calls)| !calls.is_empty())
-            .map(|(node, calls)| Submission::new(node, calls)),
+            .map(|(node, calls)| (node, Submission::new(calls))),
     );
     ready
 }
@@ -258,11 +200,11 @@ async fn run(rate: u64) -> Value {
         tokio::spawn(async move {
             let mut sent = 0;
             let mut tasks = tokio::task::JoinSet::new();
-            for batch in batches {
+            for (node, batch) in batches {
                 let at = begin + Duration::from_secs_f64(sent as f64 / rate as f64);
                 tokio::time::sleep_until(at.into()).await;
                 sent += batch.count;
-                let (address, idle) = (addresses[batch.node], Arc::clone(&idle[batch.node]));
+                let (address, idle) = (addresses[node], Arc::clone(&idle[node]));
                 let (accepted, refused) = (Arc::clone(&accepted), Arc::clone(&refused));
                 tasks.spawn(async move {
                     let (permits, idle) = &*idle;

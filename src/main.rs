@@ -20,6 +20,8 @@ use triskel::node::{Node, NodeError, stop, telemetry};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "seeded-bugs")]
+    lack_a_defence();
     let code = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(action) => perform(action),
         Err(CliError::Arguments(error)) => {
@@ -30,6 +32,17 @@ fn main() -> ExitCode {
         Err(error) => complain(&error, exit::USAGE),
     };
     ExitCode::from(code)
+}
+
+/// For the proof that a defence is one: the variable names what this node goes without.
+#[cfg(feature = "seeded-bugs")]
+fn lack_a_defence() {
+    use triskel::protocol::bugs::{Defence, take_away};
+    if let Ok(name) = std::env::var("TRISKEL_LACKS") {
+        take_away(Some(
+            Defence::named(&name).expect("the variable names a defence"),
+        ));
+    }
 }
 
 fn perform(action: Action) -> u8 {

@@ -19,12 +19,14 @@ pub mod coins;
 pub mod config;
 mod connection;
 pub mod control;
+pub mod descriptors;
 mod dial;
 mod driver;
 pub mod error;
 mod http;
 pub mod identity;
 pub mod links;
+pub mod memory;
 pub mod metrics;
 mod miner;
 pub mod noise;
@@ -86,6 +88,9 @@ impl Node {
         let clock = Clock::start();
         config.check()?;
         let network = Arc::new(config.network()?);
+        if let Err(error) = descriptors::raise(config.descriptors()) {
+            announce::few_descriptors(&error);
+        }
         let (peers, listening) = bind("peers", config.listen_address()).await?;
         let rpc = bind_if("rpc", config.rpc_address()).await?;
         let exporter = bind_if("metrics", config.metrics_address()).await?;

@@ -423,7 +423,7 @@ impl View for Nothing {
         Ok(Vec::new())
     }
 
-    fn undo(&self, _: &BlockId) -> Result<Option<Undo>, Fault> {
+    fn undo(&self, _: &BlockId) -> Result<Option<Arc<Undo>>, Fault> {
         Ok(None)
     }
 
@@ -439,7 +439,7 @@ impl View for Nothing {
         Ok(Vec::new())
     }
 
-    fn tip(&self) -> Result<Option<Tip>, Fault> {
+    fn tip(&self) -> Result<Option<Arc<Tip>>, Fault> {
         Ok(None)
     }
 }

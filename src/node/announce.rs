@@ -13,6 +13,7 @@ use crate::protocol::machine::io::{Direction, Event, Origin};
 use crate::rpc::NodeConditions;
 
 use super::coins;
+use super::descriptors::TooFew;
 use super::progress::Progress;
 
 /// The target of the one event that every change of the tip is.
@@ -46,6 +47,12 @@ pub fn listening(address: SocketAddr) {
 /// The control interface or metrics are served.
 pub fn serving(service: &str, address: SocketAddr) {
     info!(target: "triskel::node", service, %address, "serving {service} on http://{address}");
+}
+
+/// The system gives fewer file descriptors than the node may need.
+pub fn few_descriptors(error: &TooFew) {
+    let TooFew { wanted, given } = error;
+    warn!(target: "triskel::node", wanted, given, "{error}");
 }
 
 /// A dial begins.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::memory::Fact;
 use crate::protocol::chain::id::TransactionId;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::transaction::{SharedTransaction, Transaction, TransactionError};
@@ -80,7 +81,7 @@ impl Checker {
     /// The system gives no thread.
     pub(super) fn start(
         network: Arc<Network>,
-        inputs: mpsc::Sender<Input>,
+        inputs: mpsc::Sender<Fact>,
     ) -> std::io::Result<Arc<Self>> {
         let (users, of_users) = mpsc::channel(OF_USERS);
         let (peers, of_peers) = mpsc::channel(OF_PEERS);
@@ -134,7 +135,7 @@ struct Work {
     network: Arc<Network>,
     known: Arc<Known>,
     shares: Arc<Shares>,
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Fact>,
 }
 
 impl Work {
@@ -162,7 +163,7 @@ impl Work {
                             }
                             Err(error) => Input::Malformed { conn, error: error.into() },
                         };
-                        if self.inputs.send(input).await.is_err() {
+                        if self.inputs.send(input.into()).await.is_err() {
                             return;
                         }
                     }
@@ -240,7 +241,8 @@ mod tests {
             "{fitting}"
         );
         for _ in 0..fitting {
-            let Some(Input::Message { message, .. }) = taken.recv().await else {
+            let fact = taken.recv().await.map(|fact| fact.input);
+            let Some(Input::Message { message, .. }) = fact else {
                 panic!("what was taken is handed on");
             };
             assert!(matches!(message, Received::NewTransaction(_)));
@@ -252,6 +254,6 @@ mod tests {
         assert!(checker.offer(ConnId(1), wrong.into()));
         taken.recv().await.unwrap();
         let refused = taken.recv().await.unwrap();
-        assert!(matches!(refused, Input::Malformed { conn, .. } if conn == ConnId(1)));
+        assert!(matches!(refused.input, Input::Malformed { conn, .. } if conn == ConnId(1)));
     }
 }

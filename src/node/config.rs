@@ -6,6 +6,7 @@
 mod error;
 mod keys;
 mod load;
+mod memory;
 mod network;
 mod print;
 
@@ -25,6 +26,7 @@ use crate::protocol::mempool::MempoolLimits;
 pub use error::{ConfigError, Problem};
 pub use keys::{Key, Kind};
 pub use load::{ENVIRONMENT_PREFIX, Loaded, Origin, Override, load};
+pub use memory::{CONNECTION_BYTES, MEMPOOL_TRANSACTION_BYTES, SESSION_BYTES};
 pub use network::Preset;
 pub use print::{effective_json, effective_text, example};
 
@@ -56,6 +58,8 @@ section! {
         rpc: RpcConfig = RpcConfig::default(), Kind::Section(RpcConfig::KEYS);
         /// Prometheus metrics at /metrics, and /health and /ready.
         metrics: MetricsConfig = MetricsConfig::default(), Kind::Section(MetricsConfig::KEYS);
+        /// Ceilings: what the node takes of the machine's memory at most, whatever peers do.
+        memory: MemoryConfig = MemoryConfig::default(), Kind::Section(MemoryConfig::KEYS);
         /// The store.
         store: StoreConfig = StoreConfig::default(), Kind::Section(StoreConfig::KEYS);
         /// What the node says.
@@ -242,6 +246,18 @@ section! {
 }
 
 section! {
+    /// Ceilings of memory.
+    MemoryConfig {
+        /// How much the whole node may take, in MiB. What the mempool, catching up and the like leave of it is for connections;
+        /// where all of them together take more, those end that take most.
+        node_mib: u64 = 1_024, Kind::Integer(1, 1_000_000);
+        /// How much one connection may take, in MiB: what waits to be written to the peer, what was read of it and is not handled
+        /// yet, and the buffers between. Whoever lets more wait is left; of whom sends more nothing is read until it is handled.
+        peer_mib: u64 = 48, Kind::Integer(1, 100_000);
+    }
+}
+
+section! {
     /// The store.
     StoreConfig {
         /// How much of it is kept in memory, in MiB.
@@ -406,6 +422,7 @@ impl NodeConfig {
         let network = self.network()?;
         self.miner(&network, AccountId::default())?;
         self.minimum_work()?;
+        self.ceilings(&network)?;
         Ok(())
     }
 

@@ -8,18 +8,19 @@ mod terms;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::announce;
 use super::checker::Checker;
 use super::links::Links;
+use super::memory::{Fact, Part, Pool, Share};
 use super::metrics::Metrics;
 use super::noise::{self, Credentials, Opener, Secured};
 use super::store::Store;
@@ -31,9 +32,6 @@ use crate::protocol::wire::message::{Message, MessageError, Received};
 
 use terms::Terms;
 use write::Writer;
-
-/// Bytes of frames that wait to be written: some of the largest blocks. Frames are shared between peers.
-const QUEUE_BYTES: usize = 16 << 20;
 
 /// Bytes read at once. Frames of relay are far smaller; those of sync take a few rounds.
 const READ_BYTES: usize = 16 * 1_024;
@@ -48,7 +46,11 @@ pub(super) struct Context {
     pub(super) store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) checker: Arc<Checker>,
-    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::Sender<Fact>,
+    /// What all connections take of the memory.
+    pub(super) pool: Arc<Pool>,
+    /// Turns to read an answer from the store.
+    pub(super) answers: Arc<Semaphore>,
     pub(super) links: Arc<Links>,
     /// What the node proves its key with; nothing where connections are plain.
     pub(super) credentials: Option<Arc<Credentials>>,
@@ -122,6 +124,8 @@ impl Outgoing {
     fn bytes(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.bytes.len(),
+            Self::Serve(Request::BlocksById { ids }) => 32 * ids.len(),
+            Self::Serve(Request::Headers { locator }) => 32 * locator.len(),
             Self::Serve(_) => 0,
         }
     }
@@ -138,8 +142,7 @@ impl Outgoing {
 #[derive(Debug)]
 pub(super) struct Outlet {
     queue: queue::Sender,
-    /// Bytes of frames in the queue.
-    queued: Arc<AtomicUsize>,
+    share: Arc<Share>,
     pub(super) traffic: Arc<Traffic>,
     task: AbortHandle,
     /// Dropped with it: ends a handshake, in which nothing of the queue can be written.
@@ -150,24 +153,25 @@ impl Outlet {
     /// Puts something in its queue. False if that is full; but news for which there is no room is left out.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
         let (bytes, class) = (outgoing.bytes(), outgoing.class());
-        let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
-        // What may be left out leaves room for what may not.
-        let most = match class {
-            Class::Needed => QUEUE_BYTES,
-            Class::Announcement | Class::Transactions => QUEUE_BYTES / 2,
-        };
-        // One frame of any size always has room.
-        let fits = queued == 0 || queued + bytes <= most;
-        if fits && self.queue.send(outgoing) {
+        let is_needed = class == Class::Needed;
+        if !self.share.enqueue(bytes, is_needed) {
+            return !is_needed;
+        }
+        if self.queue.send(outgoing) {
             return true;
         }
-        self.queued.fetch_sub(bytes, Ordering::Relaxed);
-        class != Class::Needed
+        self.share.dequeue(bytes);
+        !is_needed
     }
 
     /// Bytes that wait to be written.
     pub(super) fn queued_bytes(&self) -> u64 {
-        self.queued.load(Ordering::Relaxed) as u64
+        self.share.queued_bytes() as u64
+    }
+
+    /// Bytes of memory that the connection takes.
+    pub(super) fn taken_bytes(&self) -> usize {
+        self.share.taken_bytes()
     }
 
     /// Ends the connection at once, whatever is still to be written.
@@ -181,14 +185,14 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, inbound: bool, context: Con
     // Relay is a matter of single small frames: none of them waits for the next (Nagle).
     stream.set_nodelay(true).ok();
     let (queue, outgoing) = queue::channel();
-    let queued = Arc::new(AtomicUsize::new(0));
+    let share = Share::new(&context.pool);
     let traffic = Arc::new(Traffic::default());
     let (kept, left) = oneshot::channel();
     let line = Line {
         conn,
         inbound,
         outgoing,
-        queued: Arc::clone(&queued),
+        share: Arc::clone(&share),
         traffic: Arc::clone(&traffic),
         context,
     };
@@ -196,11 +200,11 @@ pub(super) fn spawn(conn: ConnId, stream: TcpStream, inbound: bool, context: Con
         let inputs = line.context.inputs.clone();
         line.carry(stream, left).await;
         // The driver may have ended: then nobody has to be told.
-        inputs.send(Input::Disconnected { conn }).await.ok();
+        inputs.send(Input::Disconnected { conn }.into()).await.ok();
     });
     Outlet {
         queue,
-        queued,
+        share,
         traffic,
         task: task.abort_handle(),
         _kept: kept,
@@ -212,7 +216,7 @@ struct Line {
     conn: ConnId,
     inbound: bool,
     outgoing: queue::Receiver,
-    queued: Arc<AtomicUsize>,
+    share: Arc<Share>,
     traffic: Arc<Traffic>,
     context: Context,
 }
@@ -233,7 +237,7 @@ impl Line {
                     Ok(Ok(secured)) => Some(secured),
                     Ok(Err(error)) => {
                         let malformed = Input::Malformed { conn, error };
-                        context.inputs.send(malformed).await.ok();
+                        context.inputs.send(malformed.into()).await.ok();
                         left.await.ok();
                         return;
                     }
@@ -256,6 +260,7 @@ impl Line {
             opener,
             proven,
             greeted,
+            share: Arc::clone(&self.share),
             traffic: Arc::clone(&self.traffic),
             context: context.clone(),
         };
@@ -263,7 +268,8 @@ impl Line {
             half: writing,
             sealer,
             queue: self.outgoing,
-            queued: self.queued,
+            buffers: Part::new(&self.share),
+            share: self.share,
             traffic: self.traffic,
             terms: Terms::new(context.links.subscribe(), peer, self.inbound),
             seed: context.seed.wrapping_add(conn.0),
@@ -294,6 +300,7 @@ struct Reader {
     /// The key that the peer has proven, unless it is plain.
     proven: Option<NodeKey>,
     greeted: watch::Sender<Option<NodeKey>>,
+    share: Arc<Share>,
     traffic: Arc<Traffic>,
     context: Context,
 }
@@ -303,9 +310,11 @@ impl Reader {
     async fn run(mut self) {
         let mut decoder = Decoder::default();
         let mut buffer = vec![0; READ_BYTES];
+        let mut buffers = Part::new(&self.share);
         loop {
             loop {
                 let (conn, context) = (self.conn, &self.context);
+                let mut room = None;
                 let input = match noise::next_message(&mut decoder, &mut self.opener) {
                     Ok(None) => break,
                     Ok(Some((message, bytes))) => {
@@ -323,6 +332,7 @@ impl Reader {
                                     decoder.greeted();
                                     self.opener.as_mut().map(Opener::greeted);
                                     self.greeted.send_replace(Some(claimed));
+                                    room = Some(self.share.room(bytes).await);
                                     checked(Message::Hello(hello), bytes, context).await
                                 }
                             }
@@ -332,7 +342,10 @@ impl Reader {
                                 }
                                 continue;
                             }
-                            message => checked(message, bytes, context).await,
+                            message => {
+                                room = Some(self.share.room(bytes).await);
+                                checked(message, bytes, context).await
+                            }
                         }
                     }
                     Err(error) => Err(error),
@@ -342,7 +355,7 @@ impl Reader {
                     Ok(message) => Input::Message { conn, message },
                     Err(error) => Input::Malformed { conn, error },
                 };
-                if context.inputs.send(input).await.is_err() {
+                if context.inputs.send(Fact { input, room }).await.is_err() {
                     return;
                 }
                 if malformed {
@@ -355,6 +368,8 @@ impl Reader {
                 Ok(count) => count,
             };
             noise::take(&mut decoder, &mut self.opener, &buffer[..count]);
+            let sealed = self.opener.as_ref().map_or(0, Opener::capacity);
+            buffers.set(READ_BYTES + decoder.capacity() + sealed);
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::protocol::mempool::AdmissionError;
 use super::announce::Statistics;
 use super::checker::Checker;
 use super::links::Links;
+use super::memory::Pool;
 use super::store::Store;
 
 /// A running node, seen from beside: cheap to clone, valid until the node ends.
@@ -37,6 +38,8 @@ pub struct Control {
     pub started: std::time::Instant,
     /// What is stored.
     pub store: Arc<Store>,
+    /// What connections take of the memory.
+    pub(super) pool: Arc<Pool>,
     /// The newest published state. What it says is on disk.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Who checks the signatures of what users bring.
@@ -69,7 +72,7 @@ impl Control {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The tip and the state after it.
-    pub tip: Tip,
+    pub tip: Arc<Tip>,
     /// The tip's place.
     pub record: Arc<Record>,
     /// The sessions that stand.
@@ -90,6 +93,8 @@ pub struct Snapshot {
     pub bans: Vec<Ban>,
     /// How many addresses are known at which nobody was met yet, and at which somebody was.
     pub known_addresses: (usize, usize),
+    /// What the connection takes of the memory that takes most, in bytes.
+    pub greatest_connection_bytes: usize,
 }
 
 /// A session that stands.

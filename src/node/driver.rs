@@ -2,10 +2,12 @@
 //!
 //! Orders behind a `Persist` wait until the store has made it durable, in a queue: the driver itself never waits for the disk.
 
+mod orders;
+
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -16,6 +18,7 @@ use super::clock::Clock;
 use super::connection::{self, Context, Frame, Outgoing, Outlet};
 use super::control::{Order, Session, Snapshot};
 use super::dial::{self, Arrival};
+use super::memory::Fact;
 use super::metrics::Metrics;
 use super::miner::Miner;
 use super::store::{FAILED, Store};
@@ -25,7 +28,7 @@ use crate::protocol::chain::view::{Batch, Fault, Overlay, Record, Tip};
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::behaviour::Behaviour;
 use crate::protocol::machine::io::{
-    Command, ConnId, Effect, Event, Input, Origin, Outbox, Reason, Request, Ticket,
+    ConnId, Effect, Event, Input, Origin, Outbox, Reason, Request, Ticket,
 };
 use crate::protocol::mempool::AdmissionError;
 
@@ -39,7 +42,7 @@ type Reply = oneshot::Sender<Result<TransactionId, AdmissionError>>;
 
 /// Where facts and orders come from.
 pub(super) struct Inlets {
-    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) inputs: mpsc::Receiver<Fact>,
     pub(super) arrivals: mpsc::Receiver<Arrival>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) durable: watch::Receiver<u64>,
@@ -76,7 +79,7 @@ pub(super) struct Driver {
 pub(super) struct Unstored {
     batch: Batch,
     /// The tip after it, if it moved.
-    tip: Option<(Tip, Arc<Record>)>,
+    tip: Option<(Arc<Tip>, Arc<Record>)>,
     /// Orders that wait until it is durable.
     after: Vec<Effect>,
 }
@@ -85,11 +88,12 @@ pub(super) struct Unstored {
 pub(super) struct Published {
     pub(super) sender: watch::Sender<Arc<Snapshot>>,
     /// The newest chain that is on disk.
-    pub(super) durable: (Tip, Arc<Record>),
+    pub(super) durable: (Arc<Tip>, Arc<Record>),
     /// Newer ones, by the sequence that must be durable first.
-    pub(super) pending: VecDeque<(u64, Tip, Arc<Record>)>,
+    pub(super) pending: VecDeque<(u64, Arc<Tip>, Arc<Record>)>,
     pub(super) sessions: Arc<Vec<Session>>,
     pub(super) sessions_at: Option<Instant>,
+    pub(super) greatest_connection_bytes: usize,
     pub(super) hashrate: BTreeMap<Stream, u64>,
     pub(super) mined: BTreeMap<Stream, u64>,
 }
@@ -102,6 +106,7 @@ impl Driver {
         self.publish();
         let mut burst = Vec::with_capacity(BURST);
         let mut orders = Vec::with_capacity(BURST);
+        let pool = Arc::clone(&self.context.pool);
         loop {
             let deadline = self
                 .machine
@@ -128,10 +133,12 @@ impl Driver {
                     self.settle(durable);
                 }
                 () = at(deadline) => self.feed(Input::Wake)?,
+                () = pool.exceeded() => self.relieve(),
                 Some(arrival) = inlets.arrivals.recv() => self.arrive(arrival)?,
                 _ = inlets.inputs.recv_many(&mut burst, BURST) => {
-                    for input in burst.drain(..) {
+                    for Fact { input, room } in burst.drain(..) {
                         self.feed(input)?;
+                        drop(room);
                         if self.machine.machine().placed() > 0 {
                             // What it sends goes out.
                             tokio::task::yield_now().await;
@@ -170,6 +177,23 @@ impl Driver {
         Ok(())
     }
 
+    /// Ends the connections that take most, until all of them take no more than they may.
+    fn relieve(&mut self) {
+        let outlets = self.outlets.iter();
+        let mut taken: Vec<_> = outlets
+            .map(|(conn, outlet)| (outlet.taken_bytes(), *conn))
+            .collect();
+        taken.sort_by_key(|&(bytes, conn)| (Reverse(bytes), conn));
+        let mut all: usize = taken.iter().map(|(bytes, _)| bytes).sum();
+        for (bytes, conn) in taken {
+            if all <= self.context.pool.ceilings.peers_bytes {
+                return;
+            }
+            all -= bytes;
+            self.slow.push_back(conn);
+        }
+    }
+
     fn feed(&mut self, input: Input) -> Result<(), Fault> {
         if let Input::Disconnected { conn } = &input {
             self.outlets.remove(conn);
@@ -206,7 +230,7 @@ impl Driver {
                     let tip = batch
                         .tip
                         .is_some()
-                        .then(|| (chain.tip().clone(), Arc::clone(chain.record())));
+                        .then(|| (Arc::clone(chain.tip()), Arc::clone(chain.record())));
                     let unstored = &mut self.unstored;
                     unstored.batch.merge(*batch);
                     unstored.tip = tip.or_else(|| unstored.tip.take());
@@ -355,118 +379,6 @@ impl Driver {
             dialled,
             remote,
         })
-    }
-
-    fn order(&mut self, order: Order) -> Result<(), Fault> {
-        match order {
-            Order::Submit { transaction, reply } => {
-                let ticket = Ticket(self.next_ticket);
-                self.next_ticket += 1;
-                self.replies.insert(ticket, reply);
-                self.feed(Input::Submitted {
-                    ticket,
-                    transaction,
-                })?;
-            }
-            Order::Command(command) => {
-                if let Command::Mine(mining) = command {
-                    self.announce_mining(mining);
-                }
-                self.feed(Input::Command(command))?;
-            }
-            Order::Hashrate { stream, hashrate } => {
-                for stream in Stream::ALL
-                    .into_iter()
-                    .filter(|one| stream.is_none_or(|stream| stream == *one))
-                {
-                    if let Some(known) = self.published.hashrate.get_mut(&stream) {
-                        *known = hashrate;
-                        self.miner.set_hashrate(stream, hashrate);
-                    }
-                }
-            }
-            Order::Mempool { limit, reply } => {
-                let ids = self.machine.machine().mempool().iter().take(limit);
-                reply
-                    .send(ids.map(|transaction| transaction.id()).collect())
-                    .ok();
-            }
-            Order::Waiting { id, reply } => {
-                let mempool = self.machine.machine().mempool();
-                reply.send(mempool.get(&id).cloned()).ok();
-            }
-            Order::NextNonce {
-                account,
-                state,
-                reply,
-            } => {
-                let mempool = self.machine.machine().mempool();
-                reply.send(mempool.next_nonce(&account, &state)).ok();
-            }
-            Order::Sessions { reply } => {
-                reply.send(self.sessions()).ok();
-            }
-            Order::Stop => unreachable!("`run` takes it"),
-        }
-        Ok(())
-    }
-
-    fn announce_mining(&self, mining: bool) {
-        if mining {
-            announce::mining_started(&self.miner_address);
-        } else {
-            announce::mining_stopped();
-        }
-    }
-
-    /// Shows others the state as it is on disk.
-    fn publish(&mut self) {
-        let fresh = |at: Instant| at.elapsed() < SESSIONS_AGE;
-        if !self.published.sessions_at.is_some_and(fresh) {
-            self.published.sessions_at = Some(Instant::now());
-            self.published.sessions = Arc::new(self.sessions());
-        }
-        let (tip, record) = self.published.durable.clone();
-        let machine = self.machine.machine();
-        let snapshot = Snapshot {
-            tip,
-            record,
-            sessions: Arc::clone(&self.published.sessions),
-            mempool_transactions: machine.mempool().len(),
-            mempool_bytes: machine.mempool().bytes(),
-            mining: self.machine.is_mining(),
-            hashrate: self.published.hashrate.clone(),
-            mined: self.published.mined.clone(),
-            sync_remaining: machine.sync_remaining(),
-            bans: machine.bans(self.clock.now().monotonic_ms).collect(),
-            known_addresses: machine.known_addresses(),
-        };
-        self.published.sender.send_replace(Arc::new(snapshot));
-    }
-
-    fn sessions(&self) -> Vec<Session> {
-        let now_ms = self.clock.now().monotonic_ms;
-        let sessions = self.machine.machine().sessions();
-        let traffic = |conn| self.outlets.get(&conn).map(|outlet| &outlet.traffic);
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        sessions
-            .map(|(conn, direction, remote, session)| Session {
-                key: session.key,
-                remote,
-                direction,
-                agent: session.agent.clone(),
-                port: session.port,
-                since_ms: session.since_ms,
-                connected_ms: now_ms.saturating_sub(session.since_ms),
-                round_trip: session.meter.round_trip(),
-                sent_bytes: traffic(conn).map_or(0, |all| read(&all.sent)),
-                received_bytes: traffic(conn).map_or(0, |all| read(&all.received)),
-                queued_bytes: self.outlets.get(&conn).map_or(0, Outlet::queued_bytes),
-                segments: traffic(conn).map_or(0, |all| read(&all.segments)),
-                losses: traffic(conn).map_or(0, |all| read(&all.losses)),
-                claimed_number: session.claim.number,
-            })
-            .collect()
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 /// Connections at once on one listener; others wait in the system's backlog. Clients are few: an operator, an orchestrator, a
 /// Prometheus.
-const MAX_CONNECTIONS: usize = 256;
+pub(super) const MAX_CONNECTIONS: usize = 256;
 
 /// How long a client may take to send a request's head, waiting for it included: bounds idle connections as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

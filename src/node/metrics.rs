@@ -204,6 +204,22 @@ impl Metrics {
                 all.hashrate.with_label_values(&[&name]).set(spent);
             }
         }
+        let ceilings = control.pool.ceilings;
+        for (of, ceiling_bytes) in [
+            ("node", ceilings.node_bytes),
+            ("connections", ceilings.peers_bytes),
+            ("connection", ceilings.peer_bytes),
+        ] {
+            let ceiling = all.memory_ceiling.with_label_values(&[of]);
+            ceiling.set(ceiling_bytes as f64);
+        }
+        for (of, taken_bytes) in [
+            ("connections", control.pool.taken_bytes()),
+            ("connection", snapshot.greatest_connection_bytes),
+        ] {
+            let taken = all.memory_taken.with_label_values(&[of]);
+            taken.set(taken_bytes as f64);
+        }
         all.store_size.set(control.store.size_bytes() as f64);
         all.uptime.set(control.started.elapsed().as_secs_f64());
     }

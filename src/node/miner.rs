@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use super::memory::Fact;
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::template::{Search, Template};
@@ -43,7 +44,7 @@ impl Miner {
         clock: Clock,
         hashrate: BTreeMap<Stream, u64>,
         first_nonce: u64,
-        inputs: tokio::sync::mpsc::Sender<Input>,
+        inputs: tokio::sync::mpsc::Sender<Fact>,
     ) -> std::io::Result<Self> {
         let (orders, receiver) = channel();
         let state = State {
@@ -94,7 +95,7 @@ struct State {
     /// Hashes owed, in millionths.
     credit: BTreeMap<Stream, u128>,
     last: Instant,
-    inputs: tokio::sync::mpsc::Sender<Input>,
+    inputs: tokio::sync::mpsc::Sender<Fact>,
 }
 
 impl State {
@@ -158,7 +159,7 @@ impl State {
                 let slice = hashes.min(SLICE);
                 hashes -= slice;
                 if let Some(input) = self.attempt(stream, slice)
-                    && self.inputs.blocking_send(input).is_err()
+                    && self.inputs.blocking_send(input.into()).is_err()
                 {
                     return false;
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::checker::Checker;
 use super::clock::Clock;
@@ -16,6 +16,7 @@ use super::control::{Control, Snapshot};
 use super::driver::{Driver, Inlets, Published, Unstored};
 use super::error::NodeError;
 use super::links::Links;
+use super::memory::{ANSWERS, Pool};
 use super::metrics::Metrics;
 use super::miner::Miner;
 use super::noise::Credentials;
@@ -81,6 +82,7 @@ impl Parts<'_> {
         let (order_sender, orders) = mpsc::channel(ORDERS);
         let (arrival_sender, arrivals) = mpsc::channel(ARRIVALS);
         let seed = entropy()?;
+        let pool = Pool::new(self.config.ceilings(&self.network)?);
         let mut first = Outbox::default();
         let config = self.machine_config(listening)?;
         let machine = birth(
@@ -116,6 +118,8 @@ impl Parts<'_> {
             metrics: Arc::clone(&self.metrics),
             checker: Arc::clone(&checker),
             inputs: input_sender,
+            pool: Arc::clone(&pool),
+            answers: Arc::new(Semaphore::new(ANSWERS)),
             links: Arc::clone(&self.links),
             credentials: self.credentials,
             seed,
@@ -154,6 +158,7 @@ impl Parts<'_> {
             listening,
             started: Instant::now(),
             store: Arc::clone(&self.store),
+            pool,
             snapshot,
             checker,
             links: self.links,
@@ -221,10 +226,10 @@ impl Parts<'_> {
 
     fn published(&self, machine: &dyn Behaviour, hashrate: BTreeMap<Stream, u64>) -> Published {
         let chain = machine.machine().chain();
-        let (tip, record) = (chain.tip().clone(), Arc::clone(chain.record()));
+        let (tip, record) = (Arc::clone(chain.tip()), Arc::clone(chain.record()));
         let sessions = Arc::new(Vec::new());
         let first = Snapshot {
-            tip: tip.clone(),
+            tip: Arc::clone(&tip),
             record: Arc::clone(&record),
             sessions: Arc::clone(&sessions),
             mempool_transactions: 0,
@@ -235,6 +240,7 @@ impl Parts<'_> {
             sync_remaining: 0,
             bans: Vec::new(),
             known_addresses: machine.machine().known_addresses(),
+            greatest_connection_bytes: 0,
         };
         let mined = hashrate.keys().map(|stream| (*stream, 0)).collect();
         Published {
@@ -243,6 +249,7 @@ impl Parts<'_> {
             pending: VecDeque::new(),
             sessions,
             sessions_at: None,
+            greatest_connection_bytes: 0,
             hashrate,
             mined,
         }

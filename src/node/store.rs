@@ -377,7 +377,7 @@ impl View for Store {
         rows.into_iter().map(decode).collect()
     }
 
-    fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
+    fn undo(&self, id: &BlockId) -> Result<Option<Arc<Undo>>, Fault> {
         let Some(body) = self.body(id)? else {
             return Ok(None);
         };
@@ -385,7 +385,7 @@ impl View for Store {
         if bytes.is_empty() {
             Ok(None)
         } else {
-            row::decode("undo row", &bytes).map(Some)
+            row::decode("undo row", &bytes).map(Arc::new).map(Some)
         }
     }
 
@@ -411,9 +411,9 @@ impl View for Store {
         rows.into_iter().map(decode).collect()
     }
 
-    fn tip(&self) -> Result<Option<Tip>, Fault> {
+    fn tip(&self) -> Result<Option<Arc<Tip>>, Fault> {
         let row: Option<TipRow> = self.row("tip", TIP_KEY)?;
-        row.map(TipRow::tip).transpose()
+        row.map(|row| row.tip().map(Arc::new)).transpose()
     }
 }
 

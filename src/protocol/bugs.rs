@@ -1,8 +1,9 @@
-//! Bugs that are sown on purpose, to prove that the tests find them. Without the feature `seeded-bugs`, which a build without debug
-//! assertions refuses, `bug` is the constant `false`, and nothing of them is left.
+//! Bugs that are sown on purpose, and defences that are taken away, to prove that the tests find them. Without the feature
+//! `seeded-bugs`, which a build without debug assertions refuses, `bug` and `lacks` are the constant `false`, and nothing of them
+//! is left.
 //!
-//! Each is one that node software has had, or nearly. A test of the orchestrator sows one after the other and demands that a
-//! scenario catches it.
+//! Each bug is one that node software has had, or nearly. A test of the orchestrator sows one after the other and demands that a
+//! scenario catches it. Each defence is one without which a hostile peer of `tests/it/adversary` does harm, which is shown there.
 
 #[cfg(feature = "seeded-bugs")]
 use std::cell::Cell;
@@ -103,5 +104,93 @@ pub(crate) fn bug(bug: Bug) -> bool {
 #[cfg(not(feature = "seeded-bugs"))]
 #[inline(always)]
 pub(crate) const fn bug(_: Bug) -> bool {
+    false
+}
+
+/// Something that stands between a hostile peer and harm. What a setting can switch off needs no name here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defence {
+    /// A frame's length is held against what its state and its kind allow before the rest of it is waited for.
+    FrameLimits,
+    /// Connections that have not greeted displace each other beyond their number.
+    HandshakePlaces,
+    /// What waits to be written to a peer has a bound.
+    QueueLimits,
+    /// A peer tells of no more addresses than its allowance.
+    AddressAllowance,
+    /// A newcomer takes the inbound place of a session that has nothing to its name.
+    InboundEviction,
+    /// Headings are planned only once they have proven as much work as is needed.
+    ProvenWork,
+    /// What a peer claims does not stop the miner.
+    ClaimsProveNothing,
+    /// Blocks that were asked for in vain are asked for elsewhere.
+    AnswersAreDue,
+    /// Who has nothing to show for what it claims is left alone for a while.
+    EmptyAnswersRest,
+    /// A node that catches up answers others.
+    ServedWhileBehind,
+    /// A block's body must be the one that its header commits to.
+    BodyCommitment,
+    /// Blocks whose parents are unknown make room for each other.
+    OrphanLimits,
+    /// Each peer has a share of what is wanted, and of what is looked at.
+    AnnouncementShares,
+    /// A block whose short ids mislead is asked for as a whole.
+    WholeBlocks,
+    /// Parents are not in each other's past.
+    UnrelatedParents,
+}
+
+#[cfg(feature = "seeded-bugs")]
+impl Defence {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::FrameLimits,
+        Self::HandshakePlaces,
+        Self::QueueLimits,
+        Self::AddressAllowance,
+        Self::InboundEviction,
+        Self::ProvenWork,
+        Self::ClaimsProveNothing,
+        Self::AnswersAreDue,
+        Self::EmptyAnswersRest,
+        Self::ServedWhileBehind,
+        Self::BodyCommitment,
+        Self::OrphanLimits,
+        Self::AnnouncementShares,
+        Self::WholeBlocks,
+        Self::UnrelatedParents,
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|defence| format!("{defence:?}") == name)
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+thread_local! {
+    static LACKING: Cell<Option<Defence>> = const { Cell::new(None) };
+}
+
+/// Takes a defence away from all nodes that this thread drives, instead of any before; with `None` they have all of them again.
+#[cfg(feature = "seeded-bugs")]
+pub fn take_away(defence: Option<Defence>) {
+    LACKING.set(defence);
+}
+
+/// Whether this defence is taken away.
+#[cfg(feature = "seeded-bugs")]
+pub(crate) fn lacks(defence: Defence) -> bool {
+    LACKING.get() == Some(defence)
+}
+
+/// Whether this defence is taken away: never.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+pub(crate) const fn lacks(_: Defence) -> bool {
     false
 }

@@ -96,13 +96,13 @@ impl Rejected {
 const FORGET_EVERY: u64 = 64;
 
 /// At most so many bodies are dropped at a time: more than come, and a batch stays small.
-const MAX_PRUNED: usize = 512;
+const MAX_PRUNED: u64 = 512;
 
 /// The young part of the DAG and the end of its order, and the one way to move it.
 #[derive(Clone, Debug)]
 pub struct Chain {
     network: Arc<Network>,
-    tip: Tip,
+    tip: Arc<Tip>,
     record: Arc<Record>,
     dag: Dag,
     selection: Selection,
@@ -165,7 +165,7 @@ impl Chain {
     }
 
     /// The end of the order and the state there.
-    pub fn tip(&self) -> &Tip {
+    pub fn tip(&self) -> &Arc<Tip> {
         &self.tip
     }
 
@@ -233,8 +233,9 @@ impl Chain {
         overlay.batch.records.insert(id, Arc::clone(&record));
         self.recent.add(block);
         // Whoever is started again finds the block by this, whether or not the order had followed.
-        self.tip.tips = self.tips();
-        overlay.batch.tip = Some(self.tip.clone());
+        let tips = self.tips();
+        Arc::make_mut(&mut self.tip).tips = tips;
+        overlay.batch.tip = Some(Arc::clone(&self.tip));
         Ok(record)
     }
 
@@ -328,7 +329,7 @@ impl Chain {
         selection: &Selection,
         overlay: &mut Overlay<'_>,
     ) -> Result<Result<Accepted, BlockId>, Fault> {
-        let mut tip = self.tip.clone();
+        let mut tip = Tip::clone(&self.tip);
         let mut undone = Vec::with_capacity(route.undo.len());
         for ordered in &route.undo {
             undone.push(self.undo(ordered, &mut tip, overlay)?);
@@ -362,8 +363,8 @@ impl Chain {
         tip.streams = selection.colouring.streams;
         tip.blue_score = selection.colouring.blue_score;
         self.record = stored_record(overlay, &tip.id)?;
-        overlay.batch.tip = Some(tip.clone());
-        self.tip = tip;
+        self.tip = Arc::new(tip);
+        overlay.batch.tip = Some(Arc::clone(&self.tip));
         Ok(Ok(Accepted::Ordered {
             undone,
             applied,
@@ -433,14 +434,16 @@ impl Chain {
         };
         if self.prune {
             let reached = self.dag.past(root).saturating_sub(1);
-            for number in (self.tip.pruned + 1..=reached).take(MAX_PRUNED) {
+            let from = self.tip.pruned;
+            let pruned = reached.clamp(from, from + MAX_PRUNED);
+            for number in from + 1..=pruned {
                 let ordered = overlay.ordered(number)?;
                 let Ordered { id, .. } =
                     ordered.ok_or_else(|| Fault::missing("block at position", number))?;
                 overlay.batch.pruned.insert(id);
-                self.tip.pruned = number;
             }
-            overlay.batch.tip = Some(self.tip.clone());
+            Arc::make_mut(&mut self.tip).pruned = pruned;
+            overlay.batch.tip = Some(Arc::clone(&self.tip));
         }
         Ok(())
     }

@@ -45,6 +45,7 @@ pub use sessions::Session;
 pub use sync::SyncHeld;
 use timers::{Timer, Timers};
 
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::Chain;
 use crate::protocol::chain::id::{BlockId, TransactionId};
 use crate::protocol::chain::params::Network;
@@ -306,6 +307,11 @@ impl Machine {
             Received::RequestBlocksById { ids } => {
                 let request = Request::BlocksById { ids };
                 turn.out.push(Effect::Serve { to: conn, request });
+                Ok(())
+            }
+            Received::RequestHeaders { .. }
+                if lacks(Defence::ServedWhileBehind) && self.is_syncing() =>
+            {
                 Ok(())
             }
             Received::RequestHeaders { locator } => {

@@ -8,6 +8,8 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+#[cfg(feature = "sim")]
+use std::sync::Arc;
 
 /// Values by key. Keys are hashes, or numbers that are spread as well.
 #[derive(Clone, Debug)]
@@ -58,8 +60,20 @@ impl<K: Eq + Hash, V> Table<K, V> {
     }
 }
 
-/// Ids are hashes already: some of their bits are as good as any hash of them. Who grinds ids that meet in one place makes a
-/// look-up longer by a sixteenth of their number: all tables that peers fill are bounded.
+#[cfg(feature = "sim")]
+impl<K: Eq + Hash, T: PartialEq> Table<K, Arc<T>> {
+    /// Lets a node hold what another one has, if it is the same: thousands of nodes hold most things once.
+    pub(crate) fn share(&mut self, key: K, own: &mut Arc<T>) {
+        match self.get(&key) {
+            Some(known) if known == own => *own = Arc::clone(known),
+            Some(_) => {}
+            None => drop(self.insert(key, Arc::clone(own))),
+        }
+    }
+}
+
+/// Ids are hashes already: some of their bits are as good as any hash of them. It is for ids that were calculated here, never for
+/// those that a peer has only told of.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spread(u64);
 

@@ -42,13 +42,13 @@ pub fn last(view: &dyn View, network: &Network, last: u32) -> Result<Dag, Fault>
         k: network.params().k,
         blocks,
         beside: beside.collect::<Result<_, _>>()?,
-        parents: order.tip.parents,
+        parents: order.tip.parents.clone(),
     })
 }
 
 /// What must be read at one moment.
 struct Order {
-    tip: Tip,
+    tip: Arc<Tip>,
     ordered: Vec<(u64, Ordered)>,
     /// By the number of blocks in the past, so that parents come first.
     beside: BTreeMap<(u64, BlockId), Arc<Record>>,

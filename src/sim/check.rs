@@ -47,9 +47,10 @@ struct State {
 /// What was found good of a node's order.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    order: Vec<Ordered>,
-    /// The states after the last places.
-    states: VecDeque<Arc<State>>,
+    /// The last places, each with the state after it.
+    places: VecDeque<(Ordered, Arc<State>)>,
+    /// The number of the place that follows them.
+    next: usize,
 }
 
 /// The states of all nodes.
@@ -96,42 +97,39 @@ impl Oracle {
         view: &dyn View,
         checked: &mut Checked,
     ) -> Result<(), String> {
-        let mut same = (tip.number as usize).min(checked.order.len().saturating_sub(1));
+        let Checked { places, next } = checked;
         // A block of the selected chain has its whole past before it: where two orders share one, they are the same up to it.
-        while same > 0 {
-            let place = place(view, same)?;
-            if place.colour == Colour::Chain && checked.order[same] == place {
+        while let Some((last, _)) = places.back() {
+            let number = *next - 1;
+            let is_shared = number <= tip.number as usize
+                && last.colour == Colour::Chain
+                && place(view, number)? == *last;
+            if is_shared {
                 break;
             }
-            same -= 1;
+            places.pop_back();
+            *next = number;
         }
-        let gone = checked.order.len().saturating_sub(same + 1);
-        checked
-            .states
-            .truncate(checked.states.len().saturating_sub(gone));
-        if checked.states.is_empty() {
-            checked.order.clear();
-            checked.order.push(place(view, 0)?);
-            checked.states.push_back(Arc::clone(&self.genesis));
-        } else {
-            checked.order.truncate(same + 1);
+        if places.is_empty() {
+            places.push_back((place(view, 0)?, Arc::clone(&self.genesis)));
+            *next = 1;
         }
-        for number in checked.order.len()..=tip.number as usize {
+        for number in *next..=tip.number as usize {
             let ordered = place(view, number)?;
             let block = view.block(&ordered.id).map_err(|fault| fault.to_string())?;
             let block = block.ok_or_else(|| format!("it has no block {}", ordered.id))?;
             if position(view, &ordered.id)? != Some(number as u64) {
                 return Err(format!("block {} is not where its number says", ordered.id));
             }
-            let before = checked.states.back().expect("genesis has a state");
+            let (_, before) = places.back().expect("genesis has a state");
             let state = self.after(before, &block, ordered, view)?;
-            checked.order.push(ordered);
-            checked.states.push_back(state);
-            if checked.states.len() > DEPTH {
-                checked.states.pop_front();
+            places.push_back((ordered, state));
+            *next = number + 1;
+            if places.len() > DEPTH {
+                places.pop_front();
             }
         }
-        let state = checked.states.back().expect("genesis has a state");
+        let (_, state) = places.back().expect("genesis has a state");
         let (found, wanted) = (&tip.accumulator, &state.accumulator);
         if (found, tip.issued) != (wanted, state.issued) {
             let issued = (tip.issued, state.issued);

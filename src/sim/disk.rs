@@ -22,16 +22,16 @@ struct Inverse {
     order: Vec<(u64, Option<Ordered>)>,
     positions: Vec<(BlockId, Option<u64>)>,
     accounts: Vec<(AccountId, Option<Account>)>,
-    undo: Vec<(BlockId, Option<Box<Undo>>)>,
+    undo: Vec<(BlockId, Option<Arc<Undo>>)>,
     transactions: Vec<(TransactionId, Option<Location>)>,
     pending: Vec<(TransactionId, Option<SharedTransaction>)>,
     addresses: Vec<(SocketAddr, Option<KnownAddress>)>,
     pruned: Vec<(BlockId, Pruned)>,
-    tip: Option<Option<Tip>>,
+    tip: Option<Option<Arc<Tip>>>,
 }
 
 /// What pruning takes away of a block.
-type Pruned = (Option<Arc<Block>>, Option<Box<Undo>>);
+type Pruned = (Option<Arc<Block>>, Option<Arc<Undo>>);
 
 /// Tables in memory, and how to take back what is not durable yet.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub struct Disk {
     transactions: Table<TransactionId, Location>,
     pending: BTreeMap<TransactionId, SharedTransaction>,
     addresses: BTreeMap<SocketAddr, KnownAddress>,
-    tip: Option<Tip>,
+    tip: Option<Arc<Tip>>,
     written: u64,
     volatile: VecDeque<(u64, Inverse)>,
 }
@@ -53,7 +53,7 @@ struct Row {
     block: Option<Arc<Block>>,
     record: Option<Arc<Record>>,
     position: Option<u64>,
-    undo: Option<Box<Undo>>,
+    undo: Option<Arc<Undo>>,
 }
 
 /// One column of the table of blocks.
@@ -120,7 +120,7 @@ fn positions(blocks: &mut Table<BlockId, Row>) -> Column<'_, u64> {
     Column(blocks, |row| &mut row.position)
 }
 
-fn undo(blocks: &mut Table<BlockId, Row>) -> Column<'_, Box<Undo>> {
+fn undo(blocks: &mut Table<BlockId, Row>) -> Column<'_, Arc<Undo>> {
     Column(blocks, |row| &mut row.undo)
 }
 
@@ -135,7 +135,6 @@ impl Disk {
         let present = |(key, account): (AccountId, Account)| {
             (key, Some(account).filter(|account| !account.is_empty()))
         };
-        let boxed = |(id, undo): (BlockId, Option<Undo>)| (id, undo.map(Box::new));
         let blocks = &mut self.blocks;
         let inverse = Inverse {
             blocks: set(&mut bodies(blocks), all(batch.blocks)),
@@ -143,7 +142,7 @@ impl Disk {
             order: set(&mut self.order, batch.order),
             positions: set(&mut positions(blocks), batch.positions),
             accounts: set(&mut self.accounts, batch.accounts.into_iter().map(present)),
-            undo: set(&mut undo(blocks), batch.undo.into_iter().map(boxed)),
+            undo: set(&mut undo(blocks), batch.undo),
             transactions: set(&mut self.transactions, batch.transactions),
             pruned: batch
                 .pruned
@@ -238,9 +237,8 @@ impl View for Disk {
         Ok(rows.map(|(id, account)| (*id, *account)).collect())
     }
 
-    fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
-        let row = self.blocks.get(id);
-        Ok(row.and_then(|row| row.undo.as_deref().cloned()))
+    fn undo(&self, id: &BlockId) -> Result<Option<Arc<Undo>>, Fault> {
+        Ok(self.blocks.get(id).and_then(|row| row.undo.clone()))
     }
 
     fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault> {
@@ -258,7 +256,7 @@ impl View for Disk {
             .collect())
     }
 
-    fn tip(&self) -> Result<Option<Tip>, Fault> {
+    fn tip(&self) -> Result<Option<Arc<Tip>>, Fault> {
         Ok(self.tip.clone())
     }
 }

@@ -177,13 +177,13 @@ impl World {
         }
         let tip = machine.chain().tip();
         let seen = member.seen.as_ref();
-        if seen.is_none_or(|(parents, _)| *parents != tip.parents) {
-            if seen.is_some_and(|(_, work)| *work > tip.work) {
+        if seen.is_none_or(|seen| seen.parents != tip.parents) {
+            if seen.is_some_and(|seen| seen.work > tip.work) {
                 let what = format!("its tip went back to {} with less work", tip.id);
                 return Err(self.violation(node, what));
             }
             let compared = self.oracle.compare(tip, &member.disk, &mut member.checked);
-            member.seen = Some((tip.parents.clone(), tip.work));
+            member.seen = Some(Arc::clone(tip));
             let id = tip.id;
             compared.map_err(|what| self.violation(node, what))?;
             self.trace.add(self.now_us, node, "tip", &id.0);
@@ -246,10 +246,11 @@ impl World {
 
     fn write(&mut self, node: usize, mut batch: Batch) -> u64 {
         for (id, record) in &mut batch.records {
-            match self.records.get(id) {
-                Some(known) if known == record => *record = Arc::clone(known),
-                Some(_) => {}
-                None => drop(self.records.insert(*id, Arc::clone(record))),
+            self.records.share(*id, record);
+        }
+        for (id, undo) in &mut batch.undo {
+            if let Some(undo) = undo {
+                self.undo.share(*id, undo);
             }
         }
         let member = &mut self.members[node];

@@ -132,10 +132,7 @@ impl World {
     }
 
     pub(super) fn share(&mut self, block: &mut Arc<Block>) {
-        match self.blocks.get(&block.id()) {
-            Some(known) => *block = Arc::clone(known),
-            None => drop(self.blocks.insert(block.id(), Arc::clone(block))),
-        }
+        self.blocks.share(block.id(), block);
     }
 
     pub(super) fn dialled(

@@ -17,11 +17,10 @@ use super::watch::Watch;
 use crate::protocol::chain::block::{Block, Stream};
 use crate::protocol::chain::id::{AccountId, BlockId, NodeKey, TransactionId};
 use crate::protocol::chain::key::KeyPair;
-use crate::protocol::chain::ledger::Account;
+use crate::protocol::chain::ledger::{Account, Undo};
 use crate::protocol::chain::ordering::Colour;
 use crate::protocol::chain::params::Network;
 use crate::protocol::chain::view::{Location, Record, Tip, View};
-use crate::protocol::chain::work::Work;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::machine::MachineConfig;
 use crate::protocol::machine::behaviour::Behaviour;
@@ -38,7 +37,7 @@ const EPOCH_MS: u64 = 1_767_225_600_000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeStatus {
     /// The tip and the state after it.
-    pub tip: Tip,
+    pub tip: Arc<Tip>,
     /// Sessions that stand.
     pub sessions: usize,
     /// Blocks mined, by stream.
@@ -89,12 +88,12 @@ pub(super) struct Member {
     pub(super) faults: u64,
     pub(super) bans: u64,
     pub(super) checked: Checked,
-    /// The parents of the next block and the work behind them, when the node was last compared.
-    pub(super) seen: Option<(Vec<BlockId>, Work)>,
+    /// The tip when the node was last compared.
+    pub(super) seen: Option<Arc<Tip>>,
     /// The newest tip that a crash cannot take.
-    pub(super) durable: Option<Tip>,
+    pub(super) durable: Option<Arc<Tip>>,
     /// Newer ones, by the write that they wait for.
-    pub(super) tips: VecDeque<(u64, Tip)>,
+    pub(super) tips: VecDeque<(u64, Arc<Tip>)>,
 }
 
 /// What waits for a node that stands still.
@@ -179,6 +178,8 @@ pub struct World {
     pub(super) blocks: Table<BlockId, Arc<Block>>,
     /// Their places, as the first of them wrote them: nearly always all write the same.
     pub(super) records: Table<BlockId, Arc<Record>>,
+    /// What undoing them needs, as the first of them wrote it.
+    pub(super) undo: Table<BlockId, Arc<Undo>>,
     /// Frames of relay.
     pub(super) frames: Table<FrameKey, Remembered>,
     /// The time from one region to another, in microseconds.
@@ -211,6 +212,7 @@ impl World {
             next_ticket: 0,
             blocks: Table::default(),
             records: Table::default(),
+            undo: Table::default(),
             frames: Table::default(),
             delays_us: from_fn(|from| from_fn(|to| 1_000 * map::delay_ms(from, to))),
             watch: None,
@@ -341,7 +343,7 @@ impl World {
         let behaviour = member.machine.as_ref()?;
         let machine = behaviour.machine();
         Some(NodeStatus {
-            tip: machine.chain().tip().clone(),
+            tip: Arc::clone(machine.chain().tip()),
             sessions: machine.sessions().count(),
             mined: member.mined.clone(),
             refused: member.refused.clone(),

@@ -165,7 +165,7 @@ fn errors_in_a_file_name_the_place_and_what_is_allowed() {
         (
             "[minign]\nenabled = true\n",
             "node.toml:1:2: unknown key `minign`, allowed is port, listen, peers, seeds, data_dir, network, mining, \
-             peer, mempool, rpc, metrics, store, log",
+             peer, mempool, rpc, metrics, memory, store, log",
         ),
         (
             "port = 70000\n",
@@ -241,7 +241,7 @@ fn errors_in_the_environment_name_the_variable() {
             "TRISKEL__MINNING__ENABLED",
             "true",
             "environment variable TRISKEL__MINNING__ENABLED: unknown key `minning.enabled`, allowed is port, listen, \
-             peers, seeds, data_dir, network, mining, peer, mempool, rpc, metrics, store, log",
+             peers, seeds, data_dir, network, mining, peer, mempool, rpc, metrics, memory, store, log",
         ),
         (
             "TRISKEL__STORE__CACHE",

@@ -1,5 +1,6 @@
 //! The real program, killed without warning again and again while it mines and reorganises.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -54,29 +55,43 @@ impl Drop for Victim {
 
 /// Starts the program with a configuration, and waits until it serves.
 pub(crate) fn spawn(folder: &Path, config: &NodeConfig) -> (Child, Client) {
+    let (child, mut served) = launch(folder, config, &[]);
+    (child, Client::new(served.remove("JSON-RPC").unwrap()))
+}
+
+/// The same with variables of the environment; tells where it serves what.
+pub(crate) fn launch(
+    folder: &Path,
+    config: &NodeConfig,
+    variables: &[(&str, &str)],
+) -> (Child, BTreeMap<String, SocketAddr>) {
     let file = folder.join("node.toml");
     std::fs::write(&file, toml::to_string(config).unwrap()).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_node"))
         .args(["daemon", "--log-format", "json", "--config"])
         .arg(&file)
+        .envs(variables.iter().copied())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = loop {
+    let services = usize::from(config.rpc.enabled) + usize::from(config.metrics.enabled);
+    let mut served = BTreeMap::new();
+    while served.len() < services {
         let line = lines
             .next()
             .expect("the node goes on until it serves")
             .unwrap();
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if event["service"] == "JSON-RPC" {
-            break event["address"].as_str().unwrap().parse().unwrap();
+        if let Some(service) = event["service"].as_str() {
+            let address = event["address"].as_str().unwrap().parse().unwrap();
+            served.insert(service.to_owned(), address);
         }
-    };
+    }
     // The log has to be read on, or the node would stop at a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    (child, Client::new(address))
+    (child, served)
 }
 
 impl Victim {

@@ -277,7 +277,7 @@ fn hostile_counts_are_refused_by_what_they_announce() {
 }
 
 /// A block of the most bytes that any network allows.
-fn largest_block() -> (Network, Arc<Block>) {
+pub(crate) fn largest_block() -> (Network, Arc<Block>) {
     let mut params = params(0);
     params.merge_blocks(500);
     params.max_parents = MAX_PARENTS as u8;

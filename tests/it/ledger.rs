@@ -19,7 +19,7 @@ fn opened(network: &std::sync::Arc<Network>) -> (Memory, Tip) {
     Chain::restore(network.clone(), false, &mut overlay).unwrap();
     let batch = overlay.batch;
     memory.commit(batch);
-    let tip = memory.tip.clone().unwrap();
+    let tip = Tip::clone(memory.tip.as_ref().unwrap());
     (memory, tip)
 }
 

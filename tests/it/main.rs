@@ -8,9 +8,11 @@
 )]
 
 mod adversaries;
+mod adversary;
 mod announce;
 mod attacks;
 mod bits;
+mod ceilings;
 mod chain;
 mod cli;
 mod codec;

@@ -81,7 +81,12 @@ impl Member {
                 let [mine, theirs] = &mut snapshots;
                 let state = |snapshot: &Snapshot| {
                     let tip = snapshot.tip.clone();
-                    (tip.parents, tip.number, tip.accumulator, tip.issued)
+                    (
+                        tip.parents.clone(),
+                        tip.number,
+                        tip.accumulator.clone(),
+                        tip.issued,
+                    )
                 };
                 let one = state(&mine.borrow_and_update());
                 let other = state(&theirs.borrow_and_update());

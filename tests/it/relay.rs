@@ -183,20 +183,24 @@ fn what_a_node_lacked_is_asked_for_once_and_prefilled_for_the_next() {
     assert!(prefilled.eq([57, 58, 59]));
 }
 
+/// A block in short, with ids that mislead: two that are the same, and two that stand for each other's transactions.
+pub(crate) fn misleading(block: &Block) -> [CompactBlock; 2] {
+    let sketch = CompactBlock::new(block, 7, &[]);
+    let mut twice = sketch.clone();
+    twice.short_ids[1] = twice.short_ids[0];
+    let mut other = sketch;
+    other.short_ids.swap(5, 6);
+    [twice, other]
+}
+
 #[test]
 fn short_ids_that_mislead_lead_to_the_whole_block_and_are_no_fault() {
     let network = network(1);
     let known = transfers(&network, 40);
     let block = block_of(&network, &known);
-    let sketch = CompactBlock::new(&block, 7, &[]);
-    let mut twice = sketch.clone();
-    twice.short_ids[1] = twice.short_ids[0];
-    // All of them lead to transactions that wait, and two to each other's.
-    let mut other = sketch;
-    other.short_ids.swap(5, 6);
-    for misleading in [twice, other] {
+    for sketch in misleading(&block) {
         let (mut stage, peers) = stage(&network, 2, &known);
-        let message = Message::CompactBlock(misleading);
+        let message = Message::CompactBlock(sketch);
         stage.say(peers[0], received(&network, message));
         let ids = vec![block.id()];
         assert_eq!(

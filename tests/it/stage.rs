@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use triskel::protocol::chain::id::NodeKey;
+use triskel::protocol::chain::id::{BlockId, NodeKey};
 use triskel::protocol::chain::params::{Network, Params};
+use triskel::protocol::chain::work::Work;
 use triskel::protocol::endpoint::Endpoint;
 use triskel::protocol::machine::io::{ConnId, Effect, Event, Input, Outbox, Reason};
+use triskel::protocol::machine::serve::serve;
 use triskel::protocol::machine::{Machine, MachineConfig};
 use triskel::protocol::time::Time;
 use triskel::protocol::wire::frame;
@@ -109,6 +111,7 @@ impl Stage {
     }
 
     fn perform(&mut self, out: Outbox) {
+        let mut requests = Vec::new();
         for effect in out.0 {
             match effect {
                 Effect::Persist(batch) => {
@@ -123,8 +126,14 @@ impl Stage {
                 Effect::Mine(templates) => self.mines = !templates.is_empty(),
                 Effect::Dial(endpoint) => self.dials.push(endpoint),
                 Effect::Disconnect { conn, reason } => drop(self.ended.insert(conn, reason)),
+                Effect::Serve { to, request } => requests.push((to, request)),
                 _ => {}
             }
+        }
+        // Answers are read from what is stored.
+        for (to, request) in requests {
+            let answer = serve(&self.disk, &request).unwrap();
+            self.sent.push((to, answer));
         }
     }
 
@@ -238,4 +247,15 @@ pub(crate) fn key(number: u64) -> NodeKey {
     let mut key = [7; 32];
     key[..8].copy_from_slice(&number.to_be_bytes());
     NodeKey(key)
+}
+
+/// A claim of more than anybody can have.
+pub(crate) fn endless(tip: u8) -> Claim {
+    Claim {
+        work: Work::from_be_bytes([0xff; 32]),
+        tip: BlockId([tip; 32]),
+        number: 1_000_000_000,
+        beside: Vec::new(),
+        pruned: 0,
+    }
 }

@@ -183,7 +183,9 @@ fn batch(pool: &Pool, memory: &Memory, changes: &[Change]) -> Batch {
                 batch.records.insert(pool.id(index), Arc::new(record));
             }
             Change::Undo(index, accounts) if known(&batch, index) => {
-                batch.undo.insert(pool.id(index), accounts.map(undo));
+                batch
+                    .undo
+                    .insert(pool.id(index), accounts.map(|count| Arc::new(undo(count))));
             }
             Change::Block(_) | Change::Invalid(..) | Change::Undo(..) => {}
             Change::Select(index, on) => {
@@ -208,7 +210,7 @@ fn batch(pool: &Pool, memory: &Memory, changes: &[Change]) -> Batch {
                 let kept = on.then(|| Arc::clone(transaction));
                 batch.pending.insert(transaction.id(), kept);
             }
-            Change::Tip(index, issued) => batch.tip = Some(pool.tip(index, issued)),
+            Change::Tip(index, issued) => batch.tip = Some(Arc::new(pool.tip(index, issued))),
         }
     }
     batch
@@ -299,16 +301,16 @@ fn the_largest_block_and_its_undo_data_fit() {
     let mut batch = Batch::default();
     batch.blocks.insert(id, Arc::clone(&block));
     batch.records.insert(id, Arc::clone(&model.blocks[&id].1));
-    batch.undo.insert(id, Some(undo(20_000)));
+    batch.undo.insert(id, Some(Arc::new(undo(20_000))));
     let folder = TempDir::new().unwrap();
     let store = open_at(folder.path(), &network).unwrap();
     store.apply(&batch).unwrap();
     store.close().unwrap();
     let store = open_at(folder.path(), &network).unwrap();
     assert_eq!(store.block(&id).unwrap().unwrap().bytes(), block.bytes());
-    assert_eq!(store.undo(&id).unwrap(), Some(undo(20_000)));
+    assert_eq!(store.undo(&id).unwrap(), Some(Arc::new(undo(20_000))));
     let mut batch = Batch::default();
-    batch.undo.insert(id, Some(undo(1)));
+    batch.undo.insert(id, Some(Arc::new(undo(1))));
     store.apply(&batch).unwrap();
-    assert_eq!(store.undo(&id).unwrap(), Some(undo(1)));
+    assert_eq!(store.undo(&id).unwrap(), Some(Arc::new(undo(1))));
 }

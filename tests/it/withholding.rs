@@ -165,7 +165,7 @@ impl Field {
         for node in 0..world.nodes() {
             let other = status(node).tip;
             let (found, wanted) = (
-                (other.number, other.id, other.accumulator),
+                (other.number, other.id, other.accumulator.clone()),
                 (tip.number, tip.id, tip.accumulator.clone()),
             );
             assert_eq!(found, wanted, "node {node}");

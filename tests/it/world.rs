@@ -58,7 +58,7 @@ fn all_blocks_of_a_hundred_nodes_end_in_one_order() {
     for node in 1..NODES {
         let other = status(node).tip;
         assert_eq!(
-            (other.number, other.accumulator),
+            (other.number, other.accumulator.clone()),
             (tip.number, tip.accumulator.clone())
         );
     }

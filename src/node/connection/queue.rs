@@ -6,6 +6,7 @@ use std::task::Poll;
 use tokio::sync::mpsc;
 
 use super::{Class, Outgoing};
+use crate::protocol::bugs::{Defence, lacks};
 
 /// Transactions that wait: a greeting, and a second of 5,000 behind it.
 const TRANSACTIONS: usize = 8_192;
@@ -32,7 +33,11 @@ pub(super) struct Receiver {
 }
 
 pub(super) fn channel() -> (Sender, Receiver) {
-    let (others, first) = mpsc::channel(OTHERS);
+    let others = match lacks(Defence::QueueLimits) {
+        true => 1 << 20,
+        false => OTHERS,
+    };
+    let (others, first) = mpsc::channel(others);
     let (transactions, second) = mpsc::channel(TRANSACTIONS);
     let sender = Sender {
         others,
@@ -92,8 +97,9 @@ impl Receiver {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Frame, Outgoing, Outlet, QUEUE_BYTES, Traffic};
+    use super::super::{Frame, Outgoing, Outlet, Traffic};
     use super::channel;
+    use crate::node::memory::{Ceilings, MIN_PEER_BYTES, Pool, Share};
     use crate::protocol::chain::id::{BlockId, TransactionId};
     use crate::protocol::wire::message::Message;
 
@@ -106,9 +112,16 @@ mod tests {
         let (queue, mut taken) = channel();
         let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
         let (kept, _handshake) = tokio::sync::oneshot::channel();
+        let ceilings = Ceilings {
+            node_bytes: 1 << 30,
+            peer_bytes: MIN_PEER_BYTES + (8 << 20),
+            peers_bytes: 1 << 29,
+        };
+        let pool = Pool::new(ceilings);
+        let queue_bytes = ceilings.queue_bytes();
         let outlet = Outlet {
             queue,
-            queued: Arc::default(),
+            share: Share::new(&pool),
             traffic: Arc::new(Traffic::default()),
             task,
             _kept: kept,
@@ -132,7 +145,7 @@ mod tests {
         let before = outlet.queued_bytes();
         let mut blocks = 0;
         // Half is full: what may be left out is, and the connection goes on.
-        while outlet.queued_bytes() as usize <= QUEUE_BYTES / 2 {
+        while outlet.queued_bytes() as usize <= queue_bytes / 2 {
             assert!(outlet.send(outgoing(&block)));
             blocks += 1;
         }
@@ -147,9 +160,9 @@ mod tests {
         }
         assert_eq!(
             blocks,
-            (QUEUE_BYTES - before as usize) / outgoing(&block).bytes()
+            (queue_bytes - before as usize) / outgoing(&block).bytes()
         );
-        assert!(outlet.queued_bytes() as usize <= QUEUE_BYTES);
+        assert!(outlet.queued_bytes() as usize <= queue_bytes);
         // All blocks come before the news of transactions, and what came first is there.
         drop(outlet);
         let mut kinds = Vec::new();

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::terms::Terms;
 use super::{Context, Frame, Outgoing, Traffic, queue};
+use crate::node::memory::{Part, Share};
 use crate::node::noise::Sealer;
 use crate::protocol::link::{Conditions, Cut, Line};
 use crate::protocol::machine::io::Request;
@@ -37,7 +38,8 @@ pub(super) struct Writer {
     /// Seals what is sent, unless it is plain.
     pub(super) sealer: Option<Sealer>,
     pub(super) queue: queue::Receiver,
-    pub(super) queued: Arc<AtomicUsize>,
+    pub(super) share: Arc<Share>,
+    pub(super) buffers: Part,
     pub(super) traffic: Arc<Traffic>,
     pub(super) context: Context,
     pub(super) terms: Terms,
@@ -84,7 +86,7 @@ impl Writer {
                 return Next::End;
             }
             for outgoing in burst.drain(..) {
-                self.queued.fetch_sub(outgoing.bytes(), Ordering::Relaxed);
+                self.share.dequeue(outgoing.bytes());
                 let frame = match outgoing {
                     Outgoing::Frame(frame) => frame,
                     Outgoing::Serve(request) => match self.answer(request).await {
@@ -119,7 +121,7 @@ impl Writer {
             while bytes.len() < WRITE_BYTES
                 && let Some(frame) = held.due()
             {
-                self.queued.fetch_sub(frame.bytes.len(), Ordering::Relaxed);
+                self.share.dequeue(frame.bytes.len());
                 self.add(&frame, &mut bytes);
             }
             if !bytes.is_empty() {
@@ -146,14 +148,21 @@ impl Writer {
                 frame = async { answer.as_mut().expect("looked at before").await }, if answer.is_some() => {
                     answer = None;
                     let Ok(Some(frame)) = frame else { return Next::End };
-                    self.queued.fetch_add(frame.bytes.len(), Ordering::Relaxed);
+                    self.share.wait(frame.bytes.len());
                     self.put(held, frame);
                 }
-                outgoing = self.queue.recv(), if takes => match outgoing {
-                    Some(Outgoing::Frame(frame)) => self.put(held, frame),
-                    Some(Outgoing::Serve(request)) => answer = Some(self.answer(request)),
-                    None => is_open = false,
-                },
+                outgoing = self.queue.recv(), if takes => {
+                    let bytes = outgoing.as_ref().map_or(0, Outgoing::bytes);
+                    match outgoing {
+                        // It still waits: behind the link's conditions.
+                        Some(Outgoing::Frame(frame)) => self.put(held, frame),
+                        Some(Outgoing::Serve(request)) => {
+                            self.share.dequeue(bytes);
+                            answer = Some(self.answer(request));
+                        }
+                        None => is_open = false,
+                    }
+                }
             }
         }
     }
@@ -167,13 +176,22 @@ impl Writer {
 
     /// Reads the answer to a request from the store; nothing if that fails.
     fn answer(&self, request: Request) -> JoinHandle<Option<Frame>> {
-        let store = Arc::clone(&self.context.store);
-        tokio::task::spawn_blocking(move || match serve(&*store, &request) {
-            Ok(message) => Some(Frame::new(&message)),
-            Err(fault) => {
-                tracing::error!(%fault, "a peer's request cannot be answered");
-                None
-            }
+        let (store, answers) = (
+            Arc::clone(&self.context.store),
+            Arc::clone(&self.context.answers),
+        );
+        tokio::spawn(async move {
+            let turn = answers.acquire_owned().await.ok()?;
+            let read = tokio::task::spawn_blocking(move || match serve(&*store, &request) {
+                Ok(message) => Some(Frame::new(&message)),
+                Err(fault) => {
+                    tracing::error!(%fault, "a peer's request cannot be answered");
+                    None
+                }
+            });
+            let frame = read.await.ok().flatten();
+            drop(turn);
+            frame
         })
     }
 
@@ -186,10 +204,16 @@ impl Writer {
 
     /// Writes and empties the buffer. False if the connection has ended, or has to.
     async fn flush(&mut self, bytes: &mut Vec<u8>) -> bool {
+        let mut held_bytes = bytes.capacity();
         let sent = match &mut self.sealer {
-            Some(sealer) => sealer.seal(bytes),
+            Some(sealer) => {
+                let sealed = sealer.seal(bytes);
+                held_bytes += sealed.len();
+                sealed
+            }
             None => bytes.as_slice(),
         };
+        self.buffers.set(held_bytes);
         let written = tokio::select! {
             biased;
             written = self.half.write_all(sent) => written.is_ok(),

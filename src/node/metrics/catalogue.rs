@@ -79,6 +79,8 @@ pub(super) struct Catalogue {
     pub(super) difficulty: GaugeVec,
     pub(super) store_commit: Histogram,
     pub(super) store_size: Gauge,
+    pub(super) memory_ceiling: GaugeVec,
+    pub(super) memory_taken: GaugeVec,
     pub(super) uptime: Gauge,
 }
 
@@ -258,6 +260,18 @@ impl Catalogue {
                 &SECONDS,
             ),
             store_size: make.gauge("store_size_bytes", "Bytes of the store on disk."),
+            memory_ceiling: make.gauges(
+                "memory_ceiling_bytes",
+                "What may be taken of the memory: by the whole node, by all connections together, by \
+                 one.",
+                "of",
+            ),
+            memory_taken: make.gauges(
+                "memory_taken_bytes",
+                "What is taken of the memory: by all connections together, and by the one that takes most. \
+                 The whole node's is process_resident_memory_bytes.",
+                "of",
+            ),
             uptime: make.gauge("uptime_seconds", "Time since the node was started."),
             registry: make.0,
         };

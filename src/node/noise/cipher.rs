@@ -45,6 +45,9 @@ impl Sealer {
         self.sealed.clear();
         // What one flush sends is what the next will most likely send.
         self.sealed.shrink_to(2 * MAX_NOISE_MESSAGE);
+        let messages = 2 + frames.len() / MAX_PAYLOAD;
+        self.sealed
+            .reserve(frames.len() + messages * (PREFIX_BYTES + TAG_BYTES));
         if self.nonce == 0
             && let Some(prefix) = frames.first_chunk()
         {
@@ -92,6 +95,11 @@ impl Opener {
     /// Takes in bytes as they arrive.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.arrived.extend(bytes);
+    }
+
+    /// Bytes of memory that it holds for what arrives.
+    pub fn capacity(&self) -> usize {
+        self.arrived.capacity()
     }
 
     /// Opens the next message into the stream of frames. False if it has not all arrived. An error is final.

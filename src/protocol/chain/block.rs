@@ -12,6 +12,7 @@ use super::merkle;
 use super::params::{Algorithm, Network};
 use super::transaction::{SharedTransaction, TRANSACTION_BYTES, Transaction, TransactionError};
 use super::work::{BitsError, Target};
+use crate::protocol::bugs::{Defence, lacks};
 
 /// The number of canonical bytes of a header: three SHA-256 compressions for a SHA-256d, the first of which a midstate saves.
 pub const HEADER_BYTES: usize = 119;
@@ -400,7 +401,8 @@ impl Block {
             transactions: unsigned,
         };
         // The commitment before the signatures: a body that is not the header's proves nothing against the header.
-        if network.is_some() && body.root() != heading.header.body_root {
+        let is_other = network.is_some() && body.root() != heading.header.body_root;
+        if is_other && !lacks(Defence::BodyCommitment) {
             return Err(BlockError::BodyRoot(id));
         }
         Ok(Self {

@@ -126,7 +126,7 @@ pub fn apply(
         issued: reward,
         applied,
     };
-    overlay.batch.undo.insert(block.id(), Some(undo));
+    overlay.batch.undo.insert(block.id(), Some(Arc::new(undo)));
     Ok(())
 }
 
@@ -143,8 +143,8 @@ pub fn undo(overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Arc<Block>) -> Res
     }
     tip.issued -= u64::from(!bug(Bug::UndoForgetsIssued)) * undo.issued;
     tip.transactions -= undo.applied_count() as u64;
-    for (transaction, applied) in block.body().transactions.iter().zip(undo.applied) {
-        if applied {
+    for (transaction, applied) in block.body().transactions.iter().zip(&undo.applied) {
+        if *applied {
             overlay.batch.transactions.insert(transaction.id(), None);
         }
     }

@@ -11,10 +11,10 @@ use super::params::Network;
 use super::rules;
 use super::view::{Fault, Overlay, Record, Tip, View};
 
-pub(super) fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip {
+pub(super) fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Arc<Tip> {
     let record = write_first_block(network, overlay);
     let genesis = record.id();
-    let tip = Tip {
+    let tip = Arc::new(Tip {
         id: genesis,
         parents: vec![genesis],
         tips: vec![genesis],
@@ -26,7 +26,7 @@ pub(super) fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip
         issued: network.genesis_supply(),
         transactions: 0,
         pruned: 0,
-    };
+    });
     let batch = &mut overlay.batch;
     for allocation in &network.params().allocations {
         let account = ledger::Account {
@@ -35,7 +35,7 @@ pub(super) fn write_genesis(network: &Network, overlay: &mut Overlay<'_>) -> Tip
         };
         batch.accounts.insert(allocation.account, account);
     }
-    batch.tip = Some(tip.clone());
+    batch.tip = Some(Arc::clone(&tip));
     tip
 }
 

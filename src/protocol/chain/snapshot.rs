@@ -207,7 +207,7 @@ impl Loader {
         self,
         view: &dyn View,
         mut write: impl FnMut(&Batch) -> Result<(), Fault>,
-    ) -> Result<Tip, SnapshotError> {
+    ) -> Result<Arc<Tip>, SnapshotError> {
         let above = self.above();
         let (id, limits) = (self.id, self.network.limits());
         let (heading, base, tip) = self.base.ok_or(SnapshotError::Missing(id))?;
@@ -239,7 +239,8 @@ impl Loader {
             }
             at = super::resume::stored_record(view, &at.selected_parent)?;
         }
-        batch.tip = Some(tip.clone());
+        let tip = Arc::new(tip);
+        batch.tip = Some(Arc::clone(&tip));
         write(&batch)?;
         Ok(tip)
     }

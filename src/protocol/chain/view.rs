@@ -165,7 +165,7 @@ pub trait View {
         count: usize,
     ) -> Result<Vec<(AccountId, Account)>, Fault>;
     /// What undoing a selected block needs.
-    fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault>;
+    fn undo(&self, id: &BlockId) -> Result<Option<Arc<Undo>>, Fault>;
     /// Where a transaction was applied in the selected order.
     fn transaction(&self, id: &TransactionId) -> Result<Option<Location>, Fault>;
     /// Transactions that users of this node submitted and that are not applied yet.
@@ -173,7 +173,7 @@ pub trait View {
     /// Addresses at which nodes may be.
     fn addresses(&self) -> Result<Vec<(SocketAddr, KnownAddress)>, Fault>;
     /// The tip; `None` in an empty store.
-    fn tip(&self) -> Result<Option<Tip>, Fault>;
+    fn tip(&self) -> Result<Option<Arc<Tip>>, Fault>;
 }
 
 /// Changes that become durable together or not at all. `None` removes.
@@ -190,7 +190,7 @@ pub struct Batch {
     /// Accounts after the tip; an empty account is removed.
     pub accounts: BTreeMap<AccountId, Account>,
     /// Undo data of selected blocks.
-    pub undo: BTreeMap<BlockId, Option<Undo>>,
+    pub undo: BTreeMap<BlockId, Option<Arc<Undo>>>,
     /// Where transactions were applied.
     pub transactions: BTreeMap<TransactionId, Option<Location>>,
     /// Blocks whose bodies and undo data are dropped.
@@ -200,7 +200,7 @@ pub struct Batch {
     /// Addresses at which nodes may be.
     pub addresses: BTreeMap<SocketAddr, Option<KnownAddress>>,
     /// The new tip.
-    pub tip: Option<Tip>,
+    pub tip: Option<Arc<Tip>>,
 }
 
 impl Batch {
@@ -312,7 +312,7 @@ impl View for Overlay<'_> {
         Ok(merged.into_iter().take(count).collect())
     }
 
-    fn undo(&self, id: &BlockId) -> Result<Option<Undo>, Fault> {
+    fn undo(&self, id: &BlockId) -> Result<Option<Arc<Undo>>, Fault> {
         match self.batch.undo.get(id) {
             Some(undo) => Ok(undo.clone()),
             None => self.base.undo(id),
@@ -344,7 +344,7 @@ impl View for Overlay<'_> {
         Ok(addresses.into_iter().collect())
     }
 
-    fn tip(&self) -> Result<Option<Tip>, Fault> {
+    fn tip(&self) -> Result<Option<Arc<Tip>>, Fault> {
         match &self.batch.tip {
             Some(tip) => Ok(Some(tip.clone())),
             None => self.base.tip(),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::io::ConnId;
 use super::timers::Timer;
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::id::TransactionId;
 use crate::protocol::chain::transaction::Transaction;
 use crate::protocol::wire::limits::{
@@ -53,6 +54,9 @@ struct Ledger {
 impl Ledger {
     /// Drops of a list of ids what is beyond the peer's allowance: a flood of them delays nothing else.
     fn limit(&mut self, ids: &mut Vec<TransactionId>, now_ms: u64) {
+        if lacks(Defence::AnnouncementShares) {
+            return;
+        }
         let more = IDS_PER_MS * (now_ms - self.allowed_ms);
         self.allowed_ms = now_ms;
         self.allowance = (self.allowance + more).min(MAX_IDS_AT_ONCE);
@@ -63,6 +67,7 @@ impl Ledger {
     /// Whether more may be wanted from it. What it was to be asked for and others have sent stays in the list until its turn.
     fn has_room(&self) -> bool {
         self.wanted.max(self.to_ask.len()) < MAX_WANTED_OF_PEER
+            || lacks(Defence::AnnouncementShares)
     }
 }
 

@@ -8,7 +8,7 @@ use super::groups::Group;
 use super::io::{ConnId, Direction, Effect, Event};
 use super::timers::Timer;
 use super::{Machine, Turn};
-use crate::protocol::bugs::{Bug, bug};
+use crate::protocol::bugs::{Bug, Defence, bug, lacks};
 use crate::protocol::chain::id::NodeKey;
 use crate::protocol::endpoint::Endpoint;
 use crate::protocol::wire::limits::{ADDRESSES_PER_1000_S, MAX_PEERS};
@@ -158,7 +158,10 @@ impl Machine {
             return;
         };
         let allowance = &mut session.allowance;
-        let allowed = allowance.take(turn.now.monotonic_ms, addresses.len());
+        let allowed = match lacks(Defence::AddressAllowance) {
+            true => addresses.len(),
+            false => allowance.take(turn.now.monotonic_ms, addresses.len()),
+        };
         if allowed < addresses.len() {
             let count = addresses.len() - allowed;
             turn.notify(Event::AddressesRefused { count });

@@ -11,6 +11,7 @@ use super::orphans::Purpose;
 use super::sessions::Session;
 use super::timers::Timer;
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::transaction::SharedTransaction;
@@ -264,6 +265,7 @@ impl Machine {
                 let (block, indexes) = (id, sketch.missing());
                 turn.send(conn, Message::RequestBlockTransactions { block, indexes });
             }
+            Wanted::Whole if lacks(Defence::WholeBlocks) => return,
             Wanted::Whole => {
                 turn.notify(Event::BlockRebuilt {
                     rebuilt: Rebuilt::Whole,

@@ -3,26 +3,27 @@
 //!
 //! By item and not by peer: whatever arrives is passed on to all others, so one look finds all of them.
 
-use std::collections::VecDeque;
-use std::hash::Hash;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::io::ConnId;
-use crate::protocol::table::Table;
+use crate::protocol::wire::limits::MAX_HOLDERS;
 
 /// Who has which of the last `limit` items.
 #[derive(Clone, Debug)]
 pub(super) struct Holders<T> {
     limit: usize,
     /// By item. Connections that have ended stay in the list: their numbers are never used again.
-    holders: Table<T, Vec<ConnId>>,
+    /// In a tree: what a peer tells of need not exist, so whoever means it finds ids without end that meet in one place of any
+    /// table that hashes them in a way that is known.
+    holders: BTreeMap<T, Vec<ConnId>>,
     order: VecDeque<T>,
 }
 
-impl<T: Copy + Eq + Hash> Holders<T> {
+impl<T: Copy + Ord> Holders<T> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            holders: Table::default(),
+            holders: BTreeMap::new(),
             order: VecDeque::new(),
         }
     }
@@ -32,6 +33,9 @@ impl<T: Copy + Eq + Hash> Holders<T> {
         let holders = self.of(item);
         let is_new = !holders.contains(&conn);
         if is_new {
+            if holders.len() == MAX_HOLDERS {
+                holders.remove(0);
+            }
             holders.push(conn);
         }
         is_new
@@ -42,6 +46,8 @@ impl<T: Copy + Eq + Hash> Holders<T> {
         let holders = self.of(item);
         let lacking: Vec<_> = conns.filter(|conn| !holders.contains(conn)).collect();
         holders.extend_from_slice(&lacking);
+        let excess = holders.len().saturating_sub(MAX_HOLDERS);
+        holders.drain(..excess);
         lacking
     }
 
@@ -51,7 +57,7 @@ impl<T: Copy + Eq + Hash> Holders<T> {
     }
 
     fn of(&mut self, item: T) -> &mut Vec<ConnId> {
-        if self.holders.get(&item).is_none() {
+        if !self.holders.contains_key(&item) {
             if self.order.len() == self.limit
                 && let Some(oldest) = self.order.pop_front()
             {
@@ -59,6 +65,6 @@ impl<T: Copy + Eq + Hash> Holders<T> {
             }
             self.order.push_back(item);
         }
-        self.holders.or_default(item)
+        self.holders.entry(item).or_default()
     }
 }

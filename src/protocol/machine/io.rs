@@ -65,7 +65,7 @@ pub enum Input {
         /// What is wrong with it.
         error: MessageError,
     },
-    /// The peer does not read as fast as it is written to: something was dropped.
+    /// Too much waits for the peer, or of it: something was dropped, or the memory of all connections is full.
     Slow {
         /// Which connection.
         conn: ConnId,
@@ -119,8 +119,8 @@ pub enum Reason {
     /// No sign of life in time.
     #[error("no sign of life")]
     Silent,
-    /// The peer does not read as fast as it is written to.
-    #[error("the peer reads too slowly")]
+    /// The peer does not read as fast as it is written to, or leaves most of all undone while there is no memory for more.
+    #[error("too much waits for the peer, or of it")]
     Slow,
     /// The connection leads to this very node.
     #[error("a connection to myself")]

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use super::io::{ConnId, Origin};
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::{Fault, View};
-use crate::protocol::wire::limits::{MAX_ORPHAN_BYTES, MAX_ORPHANS};
+use crate::protocol::wire::limits::{MAX_ORPHAN_BYTES, MAX_ORPHANS, MAX_WANTED_BLOCKS};
 use crate::protocol::wire::message::Message;
 
 /// More blocks than this that wait are the sign of a gap, not of a detour.
@@ -35,7 +36,7 @@ impl Orphans {
         let is_full = |orphans: &Self| {
             orphans.blocks.len() >= MAX_ORPHANS || orphans.bytes + bytes > MAX_ORPHAN_BYTES
         };
-        while is_full(self) {
+        while is_full(self) && !lacks(Defence::OrphanLimits) {
             let Some(oldest) = self.order.pop_front() else {
                 break;
             };
@@ -109,7 +110,9 @@ impl Machine {
         let Some(session) = self.connections.session(conn) else {
             return Ok(());
         };
-        session.wanted.insert(block.id());
+        if session.wanted.len() < MAX_WANTED_BLOCKS {
+            session.wanted.insert(block.id());
+        }
         if is_gap {
             return self.seek(turn);
         }

@@ -24,7 +24,10 @@ impl Machine {
             Received::AnnounceBlock { id } => *id,
             _ => return false,
         };
-        if self.chain.dag().index(&id).is_none() || bug(Bug::KnownBlockTakenAgain) {
+        // Copies come soon after the first one: most are found among the few blocks that were taken in last.
+        let is_known =
+            self.chain.recent_block(&id).is_some() || self.chain.dag().index(&id).is_some();
+        if !is_known || bug(Bug::KnownBlockTakenAgain) {
             return false;
         }
         let Some(session) = self.connections.session(conn) else {

@@ -154,7 +154,8 @@ fn accounts(view: &dyn View, block: &BlockId, after: Option<&AccountId>) -> Resu
         let Some(undo) = view.undo(&id)? else {
             return Ok(nothing);
         };
-        page.extend(undo.accounts.into_iter().filter(|(id, _)| in_page(id)));
+        let before = undo.accounts.iter().filter(|(id, _)| in_page(id));
+        page.extend(before.copied());
     }
     page.retain(|id, account| in_page(id) && !account.is_empty());
     Ok(Message::Accounts {

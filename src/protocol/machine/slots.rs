@@ -12,6 +12,7 @@ use super::groups::{Group, is_private};
 use super::io::{ConnId, Direction, Effect, Event, Reason};
 use super::sessions::Connection;
 use super::{Machine, Turn};
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::wire::limits::MIN_HANDSHAKES;
 
 /// One of so many places is protected for each virtue.
@@ -43,7 +44,8 @@ impl Machine {
             return false;
         }
         let waiting = others().filter(|(_, other)| other.session.is_none());
-        if waiting.clone().count() > self.config.max_inbound.max(MIN_HANDSHAKES) {
+        let places = self.config.max_inbound.max(MIN_HANDSHAKES);
+        if waiting.clone().count() > places && !lacks(Defence::HandshakePlaces) {
             // Who means it greets within a round trip: the one that has had the most time is the least likely to.
             let oldest = waiting.min_by_key(|(conn, other)| (other.since_ms, **conn));
             if let Some(oldest) = oldest.map(|(conn, _)| *conn) {
@@ -78,6 +80,7 @@ impl Machine {
             return true;
         }
         let victim = self.least_useful();
+        let victim = victim.filter(|_| !lacks(Defence::InboundEviction));
         if let Some(victim) = victim {
             self.disconnect(turn, victim, Reason::Displaced);
         }

@@ -30,7 +30,8 @@ use window::Window;
 
 use super::io::{ConnId, Event};
 use super::timers::Timer;
-use super::{Machine, Turn};
+use super::{Machine, Session, Turn};
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::chain::work::Work;
 use crate::protocol::wire::limits::{MAX_HEADERS, MAX_PLANNED};
@@ -107,7 +108,10 @@ impl Machine {
         let work = self.chain.tip().work;
         let leader = self.sync.proofs.first();
         let leads = leader.is_some_and(|leader| leader.proven > work);
-        work < self.config.minimum_work || (leads && self.is_behind())
+        let claims_more = |(_, _, session): (_, _, &Session)| session.claim.work > work;
+        let is_fooled =
+            lacks(Defence::ClaimsProveNothing) && self.connections.sessions().any(claims_more);
+        work < self.config.minimum_work || (leads && self.is_behind()) || is_fooled
     }
 
     /// The work that headings must prove before anything of them is kept: the minimum that the operator knows of; and where nothing
@@ -200,13 +204,13 @@ impl Machine {
     /// All that the leader has shown is here.
     fn caught_up(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let conn = self.sync.proofs[0].conn;
-        let mut lacks = false;
+        let mut lacks_any = false;
         if let Some(session) = self.connections.session(conn) {
             for id in &session.wanted {
-                lacks |= turn.overlay.record(id)?.is_none();
+                lacks_any |= turn.overlay.record(id)?.is_none();
             }
         }
-        if lacks {
+        if lacks_any && !lacks(Defence::EmptyAnswersRest) {
             // It claims what its headers did not lead to: asking again at once would lead to the same.
             self.end_conversation(turn, conn);
         }

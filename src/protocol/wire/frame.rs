@@ -5,6 +5,7 @@ use super::limits::{
     MAX_MESSAGE_BYTES,
 };
 use super::message::{Message, MessageError, OtherTransport};
+use crate::protocol::bugs::{Defence, lacks};
 
 /// Bytes of the length prefix.
 pub const PREFIX_BYTES: usize = 4;
@@ -62,11 +63,20 @@ impl Buffer {
         &self.bytes[self.start..]
     }
 
+    /// Bytes of memory that it holds.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Makes room for bytes behind what waits, to be written there.
     pub fn grow(&mut self, count: usize) -> &mut [u8] {
         if self.start > 0 && self.start >= self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
+            // Whoever always leaves the beginning of a next frame does not hold the memory of the largest one.
+            if self.bytes.len() < self.bytes.capacity() / 8 {
+                self.bytes.shrink_to(IDLE_BUFFER_BYTES);
+            }
         }
         let end = self.bytes.len();
         self.bytes.resize(end + count, 0);
@@ -108,6 +118,11 @@ impl Decoder {
         self.buffer.extend(bytes);
     }
 
+    /// Bytes of memory that it holds.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Makes room for bytes that follow, to be written there.
     pub fn grow(&mut self, count: usize) -> &mut [u8] {
         self.buffer.grow(count)
@@ -131,7 +146,7 @@ impl Decoder {
             Some(kind) => limit.min(most_bytes(u32::from_le_bytes(*kind))?),
             None => limit,
         };
-        if length > limit {
+        if length > limit && !lacks(Defence::FrameLimits) {
             return Err(MessageError::TooLong { length, limit });
         }
         let Some(body) = rest.get(..length) else {

@@ -127,6 +127,10 @@ pub const MAX_HELD_BLOCKS: usize = 256;
 /// Transactions of which a node remembers which peers have them: some seconds of 5,000 a second.
 pub const MAX_HELD_TRANSACTIONS: usize = 16_384;
 
+/// Peers that are remembered to have one item, those of connections that have ended among them: more than most nodes have. The
+/// oldest is forgotten, and told of the item once more.
+pub const MAX_HOLDERS: usize = 256;
+
 /// Peers of which a node wants blocks pushed, as in BIP152: those that were first with the most. One would be a weak spot, and
 /// more than a few send what nobody needs.
 pub const MAX_PUSHING: usize = 3;
@@ -148,6 +152,10 @@ pub const MAX_ORPHANS: usize = 128;
 
 /// Bytes of such blocks, whatever their number.
 pub const MAX_ORPHAN_BYTES: usize = 8 << 20;
+
+/// Blocks of a peer that this node lacks and remembers for it, beside those of its claim: one is reason enough to ask it, and those
+/// that wait for their parents are no more.
+pub const MAX_WANTED_BLOCKS: usize = MAX_ORPHANS;
 
 /// Blocks that are placed before the order follows: those of one `Blocks`, so that what is not followed takes no more memory than
 /// what has just arrived.

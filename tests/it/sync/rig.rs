@@ -75,17 +75,6 @@ impl Rig {
     }
 }
 
-/// A claim of more than anybody can have.
-pub(super) fn endless(tip: u8) -> Claim {
-    Claim {
-        work: Work::from_be_bytes([0xff; 32]),
-        tip: BlockId([tip; 32]),
-        number: 1_000_000_000,
-        beside: Vec::new(),
-        pruned: 0,
-    }
-}
-
 /// The claim of somebody whose last block this is.
 pub(super) fn claim_of(block: &Block, work: Work, number: u64) -> Claim {
     Claim {

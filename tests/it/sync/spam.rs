@@ -13,8 +13,9 @@ use triskel::protocol::wire::limits::{MAX_HEADERS, MAX_PLANNED};
 use triskel::protocol::wire::message::{Message, Received};
 use triskel::sim::simulated;
 
-use super::rig::{Rig, cheap, claim_of, endless};
+use super::rig::{Rig, cheap, claim_of};
 use crate::memory::{Model, Wish};
+use crate::stage::endless;
 
 /// The easiest target that the network allows.
 const EASIEST: u32 = 0x207f_ffff;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::dag::{Dag, Index, Limits};
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::view::Progress;
 use crate::protocol::chain::work::Work;
 
@@ -93,7 +94,7 @@ impl Dag {
             .filter(|parent| *parent != selected)
             .collect();
         for parent in &open {
-            if self.is_in_past_of(*parent, selected) {
+            if self.is_in_past_of(*parent, selected) && !lacks(Defence::UnrelatedParents) {
                 return Err(MergeError::Redundant);
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::proof::{Proof, Step};
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::Rejected;
 use crate::protocol::chain::block::Heading;
 use crate::protocol::chain::id::BlockId;
@@ -145,7 +146,8 @@ impl Machine {
         }
         let needed = self.work_needed();
         let leading = self.sync.proofs[0].proven;
-        let enough = |work| work >= needed && (at == 0 || work > leading);
+        let enough =
+            |work| (work >= needed || lacks(Defence::ProvenWork)) && (at == 0 || work > leading);
         let page = (from_block, headings, more);
         let proof = &mut self.sync.proofs[at];
         match proof.page(&self.chain, &turn.overlay, page, enough)? {

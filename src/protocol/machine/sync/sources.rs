@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::machine::io::ConnId;
 
 /// Who needs more than this many times as long as peers need on average is late: the blocks are asked for elsewhere.
@@ -41,6 +42,9 @@ impl Sources {
     /// How long a peer has to answer, at most `most_ms`: by what it and all peers took until now, and by whether nothing else can
     /// be asked for before it has.
     pub(super) fn patience_ms(&self, conn: ConnId, most_ms: u64, is_awaited: bool) -> u64 {
+        if lacks(Defence::AnswersAreDue) {
+            return u64::from(u32::MAX);
+        }
         let own = self.average_ms(conn);
         let patience_ms = match own.max(self.average_ms) {
             Some(average_ms) if is_awaited => (AWAITED_PATIENCE * average_ms).max(AWAITED_LEAST_MS),
