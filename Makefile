@@ -19,6 +19,11 @@ TESTNET = target/release/testnet
 # The plugin where there is one, else the program that distributions ship.
 COMPOSE ?= $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
 
+# Docker where an engine answers, a swarm where that is of one, and the cluster that TRISKEL_CONTEXT names, with the image TRISKEL_IMAGE.
+NIGHTLY ?= sim process $(shell docker version >/dev/null 2>&1 && echo docker) \
+	$(shell [ "$$(docker info --format '{{.Swarm.ControlAvailable}}' 2>/dev/null)" = true ] && echo swarm) \
+	$(if $(TRISKEL_CONTEXT),kubernetes)
+
 .DEFAULT_GOAL := help
 .PHONY: help testnet up down test cycles sim matrix nightly flakes replay fuzz fuzz-targets bugs bench image lint ci clean
 
@@ -51,11 +56,13 @@ matrix: ## Run every scenario that the simulator can do, and each regression
 	cargo build --release --workspace
 	$(TESTNET) matrix $(SCENARIOS) $(wildcard testnet/regressions/*.toml) --able
 
-nightly: ## Run every scenario on every backend that can do it
+nightly: ## Run every scenario on every backend that is here: NIGHTLY="sim process docker" names them; on Kubernetes with TRISKEL_CONTEXT set
 	cargo build --release --workspace
-	$(TESTNET) matrix $(SCENARIOS) --able --backend sim --seeds 3
-	$(TESTNET) matrix $(SCENARIOS) --able --backend process
-	$(TESTNET) matrix $(SCENARIOS) --able --backend docker
+	@worst=0; for backend in $(NIGHTLY); do \
+		echo "--- $$backend"; \
+		seeds=; [ $$backend != sim ] || seeds='--seeds 3'; \
+		$(TESTNET) matrix $(SCENARIOS) --able --backend $$backend $$seeds || worst=1; \
+	done; exit $$worst
 
 flakes: ## Run the simulated scenarios with 20 seeds each, of which none may fail
 	cargo build --release --workspace
@@ -74,10 +81,11 @@ fuzz-targets: ## Throw bytes at each fuzz target for FUZZ_SECONDS=900 (needs car
 		$(CARGO_FUZZ) run --fuzz-dir tests/fuzz --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
 	done
 
-bugs: ## Sow bugs into the node, one after the other, and see that a scenario catches each
+bugs: ## Sow bugs into the node, and take its defences away, one after the other, and see that each is noticed
 	cargo test --package testnet --features seeded-bugs --test seeded_bugs -- --nocapture
+	cargo test --package triskel --features seeded-bugs --test it -- ::proofs::
 
-bench: ## Measure start, propagation, memory, throughput, ordering and the simulator, as JSON
+bench: ## Measure start, propagation, memory, catching up, transfers, throughput, ordering and the simulator, as JSON
 	cargo bench --bench network --bench throughput --bench ordering --bench simulator
 
 image: ## Build the container image

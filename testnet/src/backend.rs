@@ -3,9 +3,12 @@
 //! A backend starts and ends nodes and shows their logs; everything else goes through [`crate::network`]. Nothing of
 //! a run is left after [`Backend::cleanup`], which may be called at any moment and more than once.
 
+mod able;
 mod disk;
 pub mod docker;
+pub mod kubernetes;
 pub mod lasting;
+mod logs;
 pub(crate) mod ports;
 pub mod process;
 pub mod sim;
@@ -22,9 +25,12 @@ use crate::evidence::record::Program;
 use crate::network::{Access, CallError};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::scenario::{ActionKind, Capability, Loaded, Problem, Role, Upgrade, config_keys};
+use crate::scenario::{Loaded, Problem, Upgrade};
+
+pub use able::capabilities;
 
 use docker::Docker;
+use kubernetes::Kubernetes;
 use process::Process;
 use sim::Simulation;
 use swarm::Swarm;
@@ -38,6 +44,8 @@ pub enum Backend {
     Docker(Docker),
     /// Services on several machines.
     Swarm(Swarm),
+    /// Pods of Kubernetes.
+    Kubernetes(Kubernetes),
     /// Machines in this process, under virtual time.
     Sim,
 }
@@ -80,6 +88,7 @@ impl Backend {
             Self::Process(_) => "process",
             Self::Docker(_) => "docker",
             Self::Swarm(_) => "swarm",
+            Self::Kubernetes(_) => "kubernetes",
             Self::Sim => "sim",
         }
     }
@@ -90,6 +99,7 @@ impl Backend {
             Self::Process(process) => Program::file(process.program()),
             Self::Docker(docker) => Some(docker.program()),
             Self::Swarm(swarm) => Some(swarm.program()),
+            Self::Kubernetes(kubernetes) => Some(kubernetes.program()),
             Self::Sim => Program::file(&std::env::current_exe().ok()?),
         }
     }
@@ -100,6 +110,7 @@ impl Backend {
             Self::Process(process) => process.start(plan),
             Self::Docker(docker) => docker.start(plan).await,
             Self::Swarm(swarm) => swarm.start(plan).await,
+            Self::Kubernetes(kubernetes) => kubernetes.start(plan).await,
             Self::Sim => {
                 let simulation = Simulation::new(plan)?;
                 let access = |node| Access::Sim(simulation.clone(), node);
@@ -121,6 +132,7 @@ impl Backend {
             (Self::Process(process), _) => process.end(plan, node, kill).await,
             (Self::Docker(docker), _) => docker.end(node, kill).await,
             (Self::Swarm(swarm), _) => swarm.end(node, kill).await,
+            (Self::Kubernetes(kubernetes), _) => kubernetes.end(node, kill).await,
             (Self::Sim, _) => Err(not_simulated()),
         }
     }
@@ -138,6 +150,7 @@ impl Backend {
             (Self::Process(process), _) => process.launch(plan, node, upgrade),
             (Self::Docker(docker), _) => docker.launch(plan, node, upgrade).await,
             (Self::Swarm(swarm), _) => swarm.launch(plan, node, upgrade).await,
+            (Self::Kubernetes(kubernetes), _) => kubernetes.launch(plan, node, upgrade).await,
             (Self::Sim, _) => Err(not_simulated()),
         }
     }
@@ -151,6 +164,10 @@ impl Backend {
             }
             (Self::Swarm(swarm), _) => {
                 swarm.wipe(node);
+                Ok(())
+            }
+            (Self::Kubernetes(kubernetes), _) => {
+                kubernetes.wipe(node);
                 Ok(())
             }
             _ => disk::wipe(plan, node),
@@ -179,6 +196,7 @@ impl Backend {
             (backend @ Self::Process(_), _) => Err(backend.cannot("pause nodes")),
             (Self::Docker(docker), _) => docker.pause(node, paused).await,
             (Self::Swarm(swarm), _) => swarm.pause(node, paused).await,
+            (Self::Kubernetes(kubernetes), _) => kubernetes.pause(node, paused).await,
             (Self::Sim, _) => Err(not_simulated()),
         }
     }
@@ -199,6 +217,10 @@ impl Backend {
             }
             (Self::Swarm(swarm), _) => {
                 swarm.keep_conditions(node, disk::conditions(plan, links, surroundings));
+                Ok(Ok(()))
+            }
+            (Self::Kubernetes(kubernetes), _) => {
+                kubernetes.keep_conditions(node, disk::conditions(plan, links, surroundings));
                 Ok(Ok(()))
             }
             _ => {
@@ -235,6 +257,7 @@ impl Backend {
             (Self::Process(process), _) => process.ended(node),
             (Self::Docker(docker), _) => docker.ended(node).await,
             (Self::Swarm(swarm), _) => swarm.ended(node).await,
+            (Self::Kubernetes(kubernetes), _) => kubernetes.ended(node).await,
             (Self::Sim, Access::Rpc(_)) => None,
         }
     }
@@ -245,6 +268,7 @@ impl Backend {
             Self::Process(_) => process::logs(plan, node, lines),
             Self::Docker(docker) => docker.logs(node, lines).await,
             Self::Swarm(swarm) => swarm.logs(plan, node, lines).await,
+            Self::Kubernetes(_) => Kubernetes::logs(plan, node, lines),
             // What happened is told by the seed.
             Self::Sim => Vec::new(),
         }
@@ -256,6 +280,7 @@ impl Backend {
             Self::Process(_) | Self::Sim => {}
             Self::Docker(docker) => docker.save_logs(plan).await,
             Self::Swarm(swarm) => swarm.save_logs(plan).await,
+            Self::Kubernetes(kubernetes) => kubernetes.save_logs(plan).await,
         }
     }
 
@@ -265,6 +290,7 @@ impl Backend {
             Self::Process(process) => process.cleanup().await,
             Self::Docker(docker) => docker.cleanup().await,
             Self::Swarm(swarm) => swarm.cleanup().await,
+            Self::Kubernetes(kubernetes) => kubernetes.cleanup().await,
             Self::Sim => {}
         }
     }
@@ -297,6 +323,12 @@ pub async fn choose(
             let reason = format!("{asked}, {}", swarm.description());
             Ok((Backend::Swarm(swarm), reason))
         }
+        BackendChoice::Kubernetes => {
+            let image = options.image.as_deref();
+            let kubernetes = Kubernetes::find(image, &options.kubernetes).await?;
+            let reason = format!("{asked}, {}", kubernetes.description());
+            Ok((Backend::Kubernetes(kubernetes), reason))
+        }
         BackendChoice::Sim => Ok((Backend::Sim, format!("{asked}, virtual time"))),
         BackendChoice::Auto => match Docker::find(options.image.as_deref(), progress).await {
             Ok(docker) => {
@@ -311,15 +343,6 @@ pub async fn choose(
     }
 }
 
-/// What is calculated of mining as a whole.
-const STATISTICS: [&str; 5] = [
-    "interval_p_value",
-    "red_rate_error",
-    "stale_rate_error",
-    "reorganisation_depth",
-    "revenue_error",
-];
-
 /// A violation is kept by the simulation, and shown by everything that is asked afterwards.
 fn violated(result: Result<(), CallError>) -> Result<(), BackendError> {
     result.map_err(|error| BackendError(format!("backend sim: {error}")))
@@ -328,123 +351,6 @@ fn violated(result: Result<(), CallError>) -> Result<(), BackendError> {
 /// The nodes of a simulation are reached through the simulation alone.
 fn not_simulated() -> BackendError {
     BackendError("backend sim: a node is not simulated".to_owned())
-}
-
-/// What every backend can do whose links and nodes the [`engine`](crate::engine) has in its hands.
-fn engine_capabilities() -> BTreeSet<Capability> {
-    let faults = [
-        ActionKind::Stop,
-        ActionKind::Kill,
-        ActionKind::Restart,
-        ActionKind::Wipe,
-        ActionKind::Isolate,
-        ActionKind::Partition,
-        ActionKind::Bridge,
-        ActionKind::Cut,
-        ActionKind::Flap,
-        ActionKind::Degrade,
-        ActionKind::ClockSkew,
-        ActionKind::ClockJump,
-        ActionKind::Join,
-        ActionKind::Leave,
-        ActionKind::Hashrate,
-        ActionKind::DiskFull,
-        ActionKind::SeedOutage,
-        ActionKind::Upgrade,
-    ];
-    let others = [
-        Capability::LinkDelay,
-        Capability::LinkJitter,
-        Capability::LinkLoss,
-        Capability::LinkRate,
-        Capability::AtBlock,
-        Capability::AtEvent,
-        Capability::Check,
-        Capability::Load,
-        Capability::Seeded,
-        Capability::Quantity("stale_rate"),
-    ];
-    let faults = faults.map(Capability::Fault);
-    let roles = roles();
-    faults.into_iter().chain(others).chain(roles).collect()
-}
-
-fn roles() -> impl Iterator<Item = Capability> {
-    let roles = Role::ALL.into_iter().filter(|role| !role.is_honest());
-    roles.map(Capability::Role)
-}
-
-/// What a backend can do beside what all can. Whoever teaches one something adds it here.
-pub fn capabilities(backend: &str) -> BTreeSet<Capability> {
-    let mut capabilities = match backend {
-        "process" | "docker" | "swarm" | "sim" => engine_capabilities(),
-        _ => BTreeSet::new(),
-    };
-    // Nodes that are programs of their own: what they say and show is read.
-    let read = [
-        Capability::Streams,
-        Capability::Metric,
-        Capability::Log,
-        Capability::Quantity("reorganisation"),
-        Capability::Invariant("no_panic"),
-        Capability::Invariant("no_unexpected_restart"),
-        Capability::Invariant("supply"),
-        Capability::Invariant("no_invalid_block"),
-        Capability::Invariant("no_honest_penalty"),
-    ];
-    if matches!(backend, "process" | "docker" | "swarm") {
-        capabilities.extend(read);
-    }
-    capabilities.extend(match backend {
-        "process" => vec![
-            Capability::Program,
-            #[cfg(unix)]
-            Capability::Fault(ActionKind::Pause),
-            // What the system says of a process is in its metrics on Linux alone.
-            #[cfg(target_os = "linux")]
-            Capability::Quantity("memory_mib"),
-            #[cfg(target_os = "linux")]
-            Capability::Quantity("descriptors"),
-            #[cfg(target_os = "linux")]
-            Capability::Invariant("memory_mib"),
-            #[cfg(target_os = "linux")]
-            Capability::Invariant("descriptors"),
-        ],
-        "docker" | "swarm" => vec![
-            Capability::Image,
-            Capability::Fault(ActionKind::Pause),
-            Capability::Quantity("memory_mib"),
-            Capability::Quantity("descriptors"),
-            Capability::Invariant("memory_mib"),
-            Capability::Invariant("descriptors"),
-        ],
-        // Its oracle replays every order of every node, and compares accounts and supply, and no honest node may fault another. Its
-        // nodes run in this program: one that panics ends it. What they have open are their connections.
-        "sim" => vec![
-            Capability::Streams,
-            Capability::Fault(ActionKind::Pause),
-            Capability::Invariant("no_honest_penalty"),
-            Capability::Invariant("descriptors"),
-            Capability::Quantity("descriptors"),
-            Capability::Quantity("reorganisation"),
-            Capability::Invariant("supply"),
-            Capability::Invariant("no_invalid_block"),
-            Capability::Invariant("no_unexpected_restart"),
-            Capability::Invariant("no_panic"),
-        ],
-        _ => Vec::new(),
-    });
-    if backend == "swarm" {
-        let machines = Capability::Fault(ActionKind::MachineLoss);
-        capabilities.extend([Capability::Machines, machines]);
-    }
-    match backend {
-        "sim" => capabilities.extend(sim::CONFIG_KEYS.map(Capability::Config)),
-        _ => capabilities.extend(config_keys().map(Capability::Config)),
-    }
-    // They are functions of what every backend records.
-    capabilities.extend(STATISTICS.map(Capability::Statistic));
-    capabilities
 }
 
 /// What a scenario asks for that the chosen backend cannot do; nothing is known of `auto` before it has chosen.

@@ -1,16 +1,20 @@
 //! The command line.
 
 pub mod life;
+mod means;
+pub mod pod;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use life::{
     AddOptions, CleanOptions, DoctorOptions, ExecOptions, FaultOptions, HealOptions, LogsOptions,
     NodesOptions, RestoreOptions, SnapshotOptions, StatusOptions, TopOptions, UpOptions,
     WhichOptions,
 };
+pub use means::{BackendChoice, BackendOptions, KubernetesOptions, SwarmOptions};
+use pod::PodOptions;
 
 use crate::scenario::{BASELINE, Loaded, Scenario, ScenarioError, Setting, Span};
 
@@ -96,6 +100,9 @@ pub enum Command {
     Compare(CompareOptions),
     /// Marks the faults of a run in Grafana
     Annotate(AnnotateOptions),
+    /// Does what the backend kubernetes needs done in a node's pod
+    #[command(hide = true)]
+    Pod(PodOptions),
 }
 
 /// Which schema.
@@ -228,62 +235,6 @@ pub struct ExplainOptions {
     pub mermaid: bool,
 }
 
-/// What nodes are to be.
-#[derive(Clone, Debug, Args)]
-pub struct BackendOptions {
-    /// What the nodes are
-    #[arg(long, value_enum, default_value_t = BackendChoice::Auto)]
-    pub backend: BackendChoice,
-    /// The node program of the process backend; the one beside this program if absent
-    #[arg(long, value_name = "PATH", env = "TRISKEL_NODE")]
-    pub node: Option<PathBuf>,
-    /// The image of the docker and swarm backends; built from this repository if absent
-    #[arg(long, value_name = "NAME", env = "TRISKEL_IMAGE")]
-    pub image: Option<String>,
-    /// Which machines.
-    #[command(flatten)]
-    pub swarm: SwarmOptions,
-}
-
-/// Where the flags of the swarm backend stand.
-const SWARM: &str = "Backend swarm";
-
-/// The machines of the swarm backend.
-#[derive(Clone, Debug, Default, Args)]
-pub struct SwarmOptions {
-    /// An engine of the swarm, as `docker` is told of it: a context (`docker context ls`) or an address as ssh://you@machine. Say
-    /// it once for each machine, the first of which is machine 1; one of them must be a manager. If absent, the engine that
-    /// `docker` talks to
-    #[arg(
-        long = "engine",
-        help_heading = SWARM,
-        value_name = "ENGINE",
-        env = "TRISKEL_ENGINES",
-        value_delimiter = ','
-    )]
-    pub engines: Vec<String>,
-    /// What makes a machine go away for the fault machine-loss: sh runs it here with TRISKEL_MACHINE, its number, and
-    /// TRISKEL_ENGINE, as in `ssh host-$TRISKEL_MACHINE 'echo b > /proc/sysrq-trigger'`. If absent, all nodes there are killed at
-    /// one moment instead
-    #[arg(
-        long,
-        help_heading = SWARM,
-        value_name = "COMMAND",
-        env = "TRISKEL_MACHINE_DOWN",
-        requires = "machine_up"
-    )]
-    pub machine_down: Option<String>,
-    /// What brings it back, if anything is needed for that; `true` if not
-    #[arg(
-        long,
-        help_heading = SWARM,
-        value_name = "COMMAND",
-        env = "TRISKEL_MACHINE_UP",
-        requires = "machine_down"
-    )]
-    pub machine_up: Option<String>,
-}
-
 /// What a run is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct RunOptions {
@@ -305,6 +256,10 @@ pub struct RunOptions {
     /// Keeps the nodes' data after a verdict that holds, too
     #[arg(long)]
     pub keep: bool,
+    /// Does this to a network that is up, by its name if there are several: faults, checks and verdict are the scenario's, all else
+    /// the network's
+    #[arg(long, value_name = "NETWORK", num_args = 0..=1, require_equals = true)]
+    pub attach: Option<Option<String>>,
 }
 
 /// Which runs.
@@ -362,6 +317,9 @@ pub struct ReproduceOptions {
     /// Which machines.
     #[command(flatten)]
     pub swarm: SwarmOptions,
+    /// Which cluster.
+    #[command(flatten)]
+    pub kubernetes: KubernetesOptions,
     /// Where the run leaves its evidence
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
@@ -408,32 +366,4 @@ pub struct ShrinkOptions {
     /// Where the result is kept
     #[arg(long, value_name = "DIR", default_value = "testnet/regressions")]
     pub regressions: PathBuf,
-}
-
-/// Which backend to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BackendChoice {
-    /// Docker where an engine answers and the image can be had, else processes
-    Auto,
-    /// Containers
-    Docker,
-    /// Services of a Docker Swarm, on several machines
-    Swarm,
-    /// Child processes
-    Process,
-    /// Simulated machines in virtual time
-    Sim,
-}
-
-impl BackendChoice {
-    /// Its name, as on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Docker => "docker",
-            Self::Swarm => "swarm",
-            Self::Process => "process",
-            Self::Sim => "sim",
-        }
-    }
 }

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::backend::kubernetes::command::Cluster;
 use crate::backend::process::Process;
-use crate::backend::{docker, ports};
+use crate::backend::{docker, kubernetes, ports};
+use crate::cli::KubernetesOptions;
 use crate::cli::life::DoctorOptions;
 use crate::life::home::Home;
 use crate::life::show::say;
@@ -81,7 +83,7 @@ impl Finding {
 
 /// Looks at this machine, and prints what it found.
 pub async fn doctor(home: &Home, options: &DoctorOptions) -> Exit {
-    let findings = examine(home, options.nodes).await;
+    let findings = examine(home, options).await;
     let bad = findings.iter().any(|finding| finding.level == Level::Bad);
     if options.json {
         let json = serde_json::json!({ "version": 1, "nodes": options.nodes, "well": !bad, "findings": findings });
@@ -125,8 +127,10 @@ fn text(findings: &[Finding], nodes: u64, paint: Paint) -> String {
 }
 
 /// Looks at everything that a network of so many nodes needs.
-pub async fn examine(home: &Home, nodes: u64) -> Vec<Finding> {
+pub async fn examine(home: &Home, options: &DoctorOptions) -> Vec<Finding> {
+    let nodes = options.nodes;
     let mut findings = vec![program(), engine(nodes).await];
+    findings.push(cluster(&options.kubernetes).await);
     findings.push(Finding::enough(
         "free ports",
         ports::free_count() as u64,
@@ -202,6 +206,34 @@ async fn engine(nodes: u64) -> Finding {
             Level::Warning,
             error.to_string(),
             "processes need none: --backend process; else install or start Docker, and see that `docker version` answers",
+        ),
+    }
+}
+
+async fn cluster(options: &KubernetesOptions) -> Finding {
+    const NAME: &str = "kubernetes";
+    let client = match kubernetes::command::client_version(options).await {
+        Ok(version) => format!("kubectl {version}"),
+        Err(error) => {
+            let advice = "other backends need none; for --backend kubernetes install kubectl, or name it with --kubectl";
+            return Finding::new(NAME, Level::Warning, error.to_string(), advice);
+        }
+    };
+    // None is asked that nobody has named.
+    let Ok(cluster) = Cluster::named(options) else {
+        let found = format!("{client}; no cluster was looked at, for --context names none");
+        return Finding::new(NAME, Level::Ok, found, "");
+    };
+    match cluster.answering().await {
+        Ok(version) => {
+            let found = format!("{client}; {} answers, {version}", cluster.description());
+            Finding::new(NAME, Level::Ok, found, "")
+        }
+        Err(error) => Finding::new(
+            NAME,
+            Level::Bad,
+            error.to_string(),
+            "see that `kubectl --context NAME get pods` answers; what a user may do is for a Role and a RoleBinding to say",
         ),
     }
 }
@@ -297,7 +329,12 @@ mod tests {
     async fn more_nodes_than_any_machine_bears_are_refused_with_what_to_do() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
-        let findings = examine(&home, 100_000_000).await;
+        let options = DoctorOptions {
+            nodes: 100_000_000,
+            kubernetes: KubernetesOptions::default(),
+            json: true,
+        };
+        let findings = examine(&home, &options).await;
         let ports = findings
             .iter()
             .find(|finding| finding.name == "free ports")
@@ -305,10 +342,6 @@ mod tests {
         assert_eq!(ports.level, Level::Bad);
         assert!(ports.found.contains("200000000"), "{}", ports.found);
         assert!(ports.advice.as_ref().unwrap().contains("fewer nodes"));
-        let options = DoctorOptions {
-            nodes: 100_000_000,
-            json: true,
-        };
         assert_eq!(doctor(&home, &options).await, Exit::Environment);
     }
 

@@ -21,6 +21,7 @@ pub mod life;
 pub mod matrix;
 pub mod network;
 pub mod plan;
+pub mod pod;
 pub mod progress;
 pub mod report;
 pub mod reproduce;

@@ -4,6 +4,7 @@
 //! ([`state`]), the nodes' configuration, logs and data, and what happened. A command opens it ([`open`]), which finds the nodes
 //! again, and brings about what is wanted with the same [`Run`](crate::stage::Run) and [`engine`](crate::engine) that runs use.
 
+pub mod attach;
 pub mod commands;
 pub mod fault;
 pub mod grow;
@@ -67,6 +68,7 @@ async fn dispatch(home: &home::Home, command: Command) -> Result<ExitCode, LifeE
                 }
             }
         }
+        Command::Run(options) => return Ok(attach::run(home, &options).await?.into()),
         Command::Status(options) => status::status(home, &options).await?,
         Command::Top(options) => top::top(home, &options).await?,
         Command::Logs(options) => status::logs(home, &options).await?,

@@ -8,6 +8,7 @@ use testnet::evidence::commands;
 use testnet::inspect;
 use testnet::life;
 use testnet::matrix;
+use testnet::pod;
 use testnet::reproduce;
 use testnet::run::{self, Exit};
 use testnet::search::{fuzz, shrink};
@@ -20,7 +21,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let Arguments { command, state } = Arguments::parse();
     let exit = match command {
-        Command::Run(options) => perform(run::run(options)),
+        Command::Run(options) if options.attach.is_none() => perform(run::run(options)),
         Command::Matrix(options) => perform(matrix::run(options)),
         Command::Reproduce(options) => perform(reproduce::reproduce(options)),
         Command::Fuzz(options) => fuzz::run(&options),
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         Command::Validate(options) => inspect::validate(&options),
         Command::Explain(options) => inspect::explain(&options),
         Command::Schema(options) => inspect::schema(options),
+        Command::Pod(options) => {
+            return perform(async { ExitCode::from(pod::perform(options).await) });
+        }
         command => return perform(life::perform(command, state.as_deref())),
     };
     exit.into()

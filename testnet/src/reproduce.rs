@@ -52,15 +52,19 @@ pub async fn reproduce(options: ReproduceOptions) -> Exit {
                 _ => options.node,
             },
             image: match choice {
-                BackendChoice::Docker | BackendChoice::Swarm => options.image.or(name),
+                BackendChoice::Docker | BackendChoice::Swarm | BackendChoice::Kubernetes => {
+                    options.image.or(name)
+                }
                 _ => options.image,
             },
             swarm: options.swarm,
+            kubernetes: options.kubernetes,
         },
         runs: options.runs,
         json: options.json,
         grafana: None,
         keep: false,
+        attach: None,
     };
     let (exit, report) = run::run_to_end(again).await;
     let Some(report) = report else {

@@ -43,7 +43,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// How a run ended.
-enum Outcome {
+pub(crate) enum Outcome {
     Holds,
     Failed(Failure),
     Interrupted,
@@ -79,7 +79,7 @@ pub async fn run_to_end(options: RunOptions) -> (Exit, Option<Report>) {
         }
     };
     let outcome = tokio::select! {
-        outcome = outcome(&mut run) => outcome,
+        outcome = outcome(&mut run, Run::perform) => outcome,
         () = signals.next() => Outcome::Interrupted,
     };
     run.progress.clear();
@@ -89,7 +89,20 @@ pub async fn run_to_end(options: RunOptions) -> (Exit, Option<Report>) {
         stage::stop::stop(&mut run, options.keep).await;
         return (Exit::Interrupted, None);
     }
-    let report = conclude(&mut run, reason, &outcome).await;
+    let (exit, report) = finish(&mut run, reason, &outcome, &options).await;
+    // What a failing run left is wanted for the search after the cause.
+    stage::stop::stop(&mut run, options.keep || !report.holds).await;
+    (exit, Some(report))
+}
+
+/// Writes down and shows how a run ended.
+pub(crate) async fn finish(
+    run: &mut Run,
+    reason: String,
+    outcome: &Outcome,
+    options: &RunOptions,
+) -> (Exit, Report) {
+    let report = conclude(run, reason, outcome).await;
     print(&report, options.json);
     if let Ok(text) = std::fs::read_to_string(run.plan.directory.join(Files::SUMMARY)) {
         summary::publish(&text);
@@ -99,14 +112,12 @@ pub async fn run_to_end(options: RunOptions) -> (Exit, Option<Report>) {
     {
         eprintln!("testnet: {error}");
     }
-    // What a failing run left is wanted for the search after the cause.
-    stage::stop::stop(&mut run, options.keep || !report.holds).await;
     let exit = match outcome {
         Outcome::Holds if report.holds => Exit::Holds,
         Outcome::Failed(Failure::Environment(_)) => Exit::Environment,
         _ => Exit::Fails,
     };
-    (exit, Some(report))
+    (exit, report)
 }
 
 /// Runs an expanded scenario for a program, a test above all, and prints nothing but progress: see `examples/ring.rs`. The evidence
@@ -122,7 +133,7 @@ pub async fn execute(
     runs: &Path,
 ) -> Result<Report, anyhow::Error> {
     let mut run = set_up(expanded, backend, runs, Progress::new())?;
-    let outcome = outcome(&mut run).await;
+    let outcome = outcome(&mut run, Run::perform).await;
     run.progress.clear();
     let report = conclude(&mut run, "as asked".to_owned(), &outcome).await;
     stage::stop::stop(&mut run, !report.holds).await;
@@ -139,7 +150,7 @@ pub async fn probe(expanded: Expanded) -> Result<Report, anyhow::Error> {
     let runs = std::env::temp_dir();
     let mut run = set_up(expanded, Backend::Sim, &runs, Progress::silent())?;
     let _scratch = Scratch(run.plan.directory.clone());
-    let outcome = outcome(&mut run).await;
+    let outcome = outcome(&mut run, Run::perform).await;
     stage::observe::conclude(&mut run).await;
     let mut report = report(&mut run, "as asked".to_owned(), &outcome).await;
     // To read the whole recording takes as long as the run.
@@ -178,8 +189,12 @@ fn set_up(
     Ok(Run::new(plan, backend, progress, journal))
 }
 
-async fn outcome(run: &mut Run) -> Outcome {
-    let outcome = match run.perform().await {
+/// Has stages performed, and sees whether links were as asked meanwhile.
+pub(crate) async fn outcome(
+    run: &mut Run,
+    stages: impl AsyncFnOnce(&mut Run) -> Result<(), Failure>,
+) -> Outcome {
+    let outcome = match stages(run).await {
         Ok(()) => Outcome::Holds,
         Err(failure) => Outcome::Failed(failure),
     };

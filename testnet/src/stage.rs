@@ -112,11 +112,16 @@ impl Run {
 
     /// All stages until every node agrees. The nodes go on afterwards: see [`stop`].
     pub async fn perform(&mut self) -> Result<(), Failure> {
+        self.stage("start", start::start).await?;
+        self.stage("links", measure::links).await?;
+        self.work().await
+    }
+
+    /// The stages of nodes that run.
+    pub async fn work(&mut self) -> Result<(), Failure> {
         /// A block in flight when mining stops can take transfers back. That they are all back once more is as rare
         /// as three in a row.
         const ROUNDS: usize = 3;
-        self.stage("start", start::start).await?;
-        self.stage("links", measure::links).await?;
         let mut load = load::Load::plan(self).await?;
         let mut open_load = OpenLoad::plan(self).await?;
         for _ in 0..ROUNDS {

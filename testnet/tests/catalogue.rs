@@ -5,9 +5,12 @@
     reason = "the bans are for the protocol, and a test may panic anywhere"
 )]
 
+#[path = "shared/programs.rs"]
+mod programs;
+
 use std::path::Path;
 
-use testnet::backend::process::Process;
+use programs::processes;
 use testnet::backend::{Backend, capabilities};
 use testnet::report::Paint;
 use testnet::run;
@@ -62,15 +65,10 @@ async fn what_is_fast_under_virtual_time_holds() {
     }
 }
 
-/// Cargo builds the node beside this test where it tests the whole workspace.
 #[tokio::test]
 async fn processes_bear_what_machines_do_to_them() {
     for name in ["bad-environment", "late-join"] {
-        let Ok(process) = Process::find(None) else {
-            eprintln!("there is no node program: build the workspace first");
-            return;
-        };
-        assert_holds(name, Backend::Process(process)).await;
+        assert_holds(name, Backend::Process(processes())).await;
     }
 }
 

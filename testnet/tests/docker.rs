@@ -6,14 +6,21 @@
     reason = "the bans are for the protocol, and a test may panic anywhere"
 )]
 
-use std::path::{Path, PathBuf};
+#[path = "shared/home.rs"]
+mod home;
+
+#[path = "shared/report.rs"]
+mod report;
+
 use std::process::Command;
 
+use home::Home;
+use report::{catalogue, events, execute, log};
 use serde_json::Value;
 use testnet::backend::docker::Docker;
 use testnet::backend::{Backend, capabilities};
 use testnet::progress::Progress;
-use testnet::report::{Paint, Report};
+use testnet::report::Report;
 use testnet::run;
 use testnet::scenario::Scenario;
 
@@ -69,11 +76,6 @@ async fn engine() -> Option<Docker> {
     }
 }
 
-fn catalogue(name: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    directory.join(format!("{name}.toml"))
-}
-
 /// What the engine has of a run, or of a network that stays up.
 fn left(run: &str) -> String {
     let filter = format!("label=triskel.run={run}");
@@ -87,16 +89,8 @@ fn left(run: &str) -> String {
 
 #[track_caller]
 fn assert_holds(report: &Report) {
-    assert!(report.holds, "{}", report.text(Paint(false)));
+    report::assert_holds(report);
     assert_eq!(left(&report.run), "", "{}", report.run);
-}
-
-fn events(report: &Report, name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(Path::new(&report.directory).join("events.jsonl")).unwrap();
-    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    events
-        .filter(|event: &Value| event["event"] == name)
-        .collect()
 }
 
 #[test]
@@ -127,11 +121,7 @@ fn most_of_the_catalogue_runs_unchanged() {
 async fn containers_are_hurt_in_every_way_and_heal_and_nothing_is_left() {
     let Some(docker) = engine().await else { return };
     let runs = tempfile::tempdir().unwrap();
-    let loaded = Scenario::parse(FAULTS, "test", &[]).unwrap();
-    let expanded = loaded.expand().unwrap();
-    let report = run::execute(expanded, Backend::Docker(docker), runs.path())
-        .await
-        .unwrap();
+    let report = execute(FAULTS, Backend::Docker(docker), runs.path()).await;
     assert_holds(&report);
     assert_eq!(events(&report, "fault_ended").len(), 10);
     // Both directions of all three links between those who were there from the start.
@@ -140,8 +130,7 @@ async fn containers_are_hurt_in_every_way_and_heal_and_nothing_is_left() {
     let seen = |name: &str| events(&report, name)[0]["took_ms"].as_f64().unwrap();
     assert!(seen("cut_seen") > 0.0 && seen("heal_seen") > 0.0);
     // Each start wrote on what was there: only the one that was wiped forgot, and nobody its key.
-    let log = Path::new(&report.directory).join("node-1/node.log");
-    let log = std::fs::read_to_string(log).unwrap();
+    let log = log(&report, "node-1");
     assert!(log.matches("triskel::hop").count() > 20, "{log}");
 }
 
@@ -160,57 +149,23 @@ async fn the_fast_scenarios_hold_unchanged() {
     }
 }
 
-/// A directory of networks, all of which are removed in the end.
-struct Home(tempfile::TempDir);
-
-impl Home {
-    fn output(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
-        command.args(arguments).env("TRISKEL_STATE", self.0.path());
-        command.output().unwrap()
-    }
-
-    /// What a command prints that succeeds.
-    #[track_caller]
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let code = output.status.code();
-        assert_eq!(code, Some(0), "{arguments:?}: {stdout}\n{stderr}");
-        stdout
-    }
-
-    #[track_caller]
-    fn status(&self, network: &str) -> Value {
-        let text = self.run(&["status", "--json", "--network", network]);
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// How each node is.
-    #[track_caller]
-    fn conditions(&self, network: &str) -> Vec<(String, String)> {
-        let status = self.status(network);
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let nodes = status["nodes"].as_array().unwrap().iter();
-        nodes
-            .map(|node| (text(&node["name"]), text(&node["condition"])))
-            .collect()
-    }
-
-    /// What its containers are labelled by.
-    fn id(&self, network: &str) -> String {
-        let state = self.0.path().join("networks").join(network);
-        let state = std::fs::read_to_string(state.join("state.json")).unwrap();
-        let state: Value = serde_json::from_str(&state).unwrap();
-        state["id"].as_str().unwrap().to_owned()
-    }
+/// How each node is.
+#[track_caller]
+fn conditions(home: &Home, network: &str) -> Vec<(String, String)> {
+    let status = home.status(network);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let nodes = status["nodes"].as_array().unwrap().iter();
+    nodes
+        .map(|node| (text(&node["name"]), text(&node["condition"])))
+        .collect()
 }
 
-impl Drop for Home {
-    fn drop(&mut self) {
-        self.output(&["clean", "--all"]);
-    }
+/// What the containers of a network are labelled by.
+fn id(home: &Home, network: &str) -> String {
+    let state = home.path().join("networks").join(network);
+    let state = std::fs::read_to_string(state.join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    state["id"].as_str().unwrap().to_owned()
 }
 
 #[track_caller]
@@ -225,13 +180,14 @@ async fn a_network_of_containers_stays_up_until_it_is_cleaned() {
     if engine().await.is_none() {
         return;
     }
-    let home = Home(tempfile::tempdir().unwrap());
+    // No node is a process.
+    let home = Home::with("no-such-program".into());
     let up = ["up", "--backend", "docker", "--network", "one"];
     home.run(&[&up[..], &["--nodes", "3", "--set", "topology=ring"]].concat());
     assert!(home.run(&up).contains("nothing to do"));
     let run = |arguments: &[&str]| home.run(&[arguments, &["--network", "one"]].concat());
     let runs = [("node-1", "runs"), ("node-2", "runs"), ("node-3", "runs")];
-    assert_are(&home.conditions("one"), &runs);
+    assert_are(&conditions(&home, "one"), &runs);
     let logged = run(&["logs", "node-1", "-n", "5"]);
     assert_eq!(logged.lines().count(), 5, "{logged}");
     let asked = home.run(&["exec", "node-1", "--network", "one", "--", "status"]);
@@ -241,29 +197,33 @@ async fn a_network_of_containers_stays_up_until_it_is_cleaned() {
     run(&["fault", "pause", "node-2"]);
     run(&["fault", "isolate", "node-3"]);
     let hurt = [("node-1", "stopped"), ("node-2", "paused"), runs[2]];
-    assert_are(&home.conditions("one"), &hurt);
+    assert_are(&conditions(&home, "one"), &hurt);
     assert_eq!(home.status("one")["faults"].as_array().unwrap().len(), 3);
     run(&["start", "node-1"]);
     run(&["heal"]);
-    assert_are(&home.conditions("one"), &runs);
+    assert_are(&conditions(&home, "one"), &runs);
 
     run(&["add", "2"]);
     run(&["remove", "node-2"]);
     run(&["snapshot", "early"]);
     run(&["down"]);
-    assert!(home.conditions("one").iter().all(|(_, is)| is == "stopped"));
+    assert!(
+        conditions(&home, "one")
+            .iter()
+            .all(|(_, is)| is == "stopped")
+    );
     home.run(&up);
     let names = ["node-1", "node-3", "node-4", "node-5"];
-    assert_are(&home.conditions("one"), &names.map(|name| (name, "runs")));
+    assert_are(&conditions(&home, "one"), &names.map(|name| (name, "runs")));
     home.run(&["restore", "early", "--network", "two"]);
-    assert_are(&home.conditions("two"), &names.map(|name| (name, "runs")));
+    assert_are(&conditions(&home, "two"), &names.map(|name| (name, "runs")));
 
     // Each removes its own and nothing else.
-    let (one, two) = (home.id("one"), home.id("two"));
+    let (one, two) = (id(&home, "one"), id(&home, "two"));
     home.run(&["clean", "--network", "one"]);
     assert_eq!(left(&one), "");
-    assert_are(&home.conditions("two"), &names.map(|name| (name, "runs")));
+    assert_are(&conditions(&home, "two"), &names.map(|name| (name, "runs")));
     home.run(&["clean", "--all"]);
     assert_eq!(left(&two), "");
-    assert!(!home.0.path().join("networks").exists());
+    assert!(!home.path().join("networks").exists());
 }

@@ -5,14 +5,19 @@
     reason = "the bans are for the protocol, and a test may panic anywhere"
 )]
 
+#[path = "shared/programs.rs"]
+mod programs;
+
+#[path = "shared/report.rs"]
+mod report;
+
 use std::path::Path;
 
+use programs::processes;
+use report::{assert_holds, events, execute};
 use serde_json::Value;
 use testnet::backend::Backend;
-use testnet::backend::process::Process;
-use testnet::report::{Paint, Report};
-use testnet::run;
-use testnet::scenario::Scenario;
+use testnet::report::Report;
 
 const PARTITION: &str = "
     name = 'parted'
@@ -79,26 +84,6 @@ const ENVIRONMENT: &str = "
 
 /// The number of the stranger.
 const STRANGER: u64 = 4;
-
-async fn execute(text: &str, backend: Backend, runs: &Path) -> Report {
-    let loaded = Scenario::parse(text, "test", &[]).unwrap();
-    run::execute(loaded.expand().unwrap(), backend, runs)
-        .await
-        .unwrap()
-}
-
-#[track_caller]
-fn assert_holds(report: &Report) {
-    assert!(report.holds, "{}", report.text(Paint(false)));
-}
-
-fn events(report: &Report, name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(Path::new(&report.directory).join("events.jsonl")).unwrap();
-    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    events
-        .filter(|event: &Value| event["event"] == name)
-        .collect()
-}
 
 #[tokio::test]
 async fn two_parts_mine_apart_and_agree_again_the_same_way_each_time() {
@@ -172,20 +157,15 @@ async fn full_disks_silent_seeds_and_pauses_are_borne_the_same_way_each_time() {
     assert_eq!(report.trace, again.trace);
 }
 
-/// Cargo builds the node beside this test where it tests the whole workspace.
 #[tokio::test]
 async fn processes_bear_full_disks_silent_seeds_and_pauses() {
-    let Ok(process) = Process::find(None) else {
-        eprintln!("there is no node program: build the workspace first");
-        return;
-    };
     let runs = tempfile::tempdir().unwrap();
     let process_only = "checks = [
         { sometimes = 'log(\"no storage space\") on node-2' },
         { sometimes = 'metric(\"triskel_handshakes_total\") >= 2 on any node' },
         { always = 'memory_mib > 1 and memory_mib < 4000' },";
     let text = ENVIRONMENT.replace("checks = [", process_only);
-    let mut report = execute(&text, Backend::Process(process), runs.path()).await;
+    let mut report = execute(&text, Backend::Process(processes()), runs.path()).await;
     let names: Vec<_> = report
         .checks
         .iter()
@@ -202,17 +182,13 @@ async fn processes_bear_full_disks_silent_seeds_and_pauses() {
 
 #[tokio::test]
 async fn what_was_never_known_does_not_hold() {
-    let Ok(process) = Process::find(None) else {
-        eprintln!("there is no node program: build the workspace first");
-        return;
-    };
     let runs = tempfile::tempdir().unwrap();
     let text = "
         name = 'blind'
         nodes = 2
         blocks = 5
         checks = [{ never = 'metric(\"triskel_no_such\") > 0 on any node' }]";
-    let report = execute(text, Backend::Process(process), runs.path()).await;
+    let report = execute(text, Backend::Process(processes()), runs.path()).await;
     let reason = report.reason.unwrap();
     assert!(
         reason.ends_with("fails: what it looks at was never known"),
@@ -243,20 +219,15 @@ async fn what_never_happens_is_told() {
     assert_eq!(reason, "check `sometimes live > 4` fails: it never held");
 }
 
-/// Cargo builds the node beside this test where it tests the whole workspace.
 #[tokio::test]
 async fn processes_are_parted_killed_wiped_and_heal() {
-    let Ok(process) = Process::find(None) else {
-        eprintln!("there is no node program: build the workspace first");
-        return;
-    };
     let runs = tempfile::tempdir().unwrap();
     let crash = "
         faults = [
             { when = '4500ms', what = 'kill', who = 'node-1', for = '500ms' },
             { when = '4500ms', what = 'wipe', who = 'node-2', for = '500ms' },";
     let text = PARTITION.replace("faults = [", crash);
-    let report = execute(&text, Backend::Process(process), runs.path()).await;
+    let report = execute(&text, Backend::Process(processes()), runs.path()).await;
     assert_holds(&report);
     assert_eq!(events(&report, "fault_ended").len(), 3);
 }

@@ -6,84 +6,33 @@
     reason = "the bans are for the protocol, and a test may panic anywhere"
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+#[path = "shared/home.rs"]
+mod home;
+
+#[path = "shared/programs.rs"]
+mod programs;
+
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use home::Home;
+use programs::{built, example};
 use serde_json::Value;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory of networks, all of which are removed in the end.
-struct Home {
-    directory: tempfile::TempDir,
-    node: PathBuf,
+/// What tests of this file ask of a home.
+trait Lived {
+    fn until(&self, network: &str, wanted: impl Fn(&Value) -> bool) -> Value;
+    fn up(&self, nodes: &str, more: &[&str]) -> String;
+    fn kept(&self, network: &str, node: &str) -> (PathBuf, Value);
+    fn pid(&self, network: &str, node: &str) -> u64;
+    fn processes(&self) -> Vec<String>;
 }
 
-impl Home {
-    /// With nodes that only pretend.
-    fn scripted() -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_testnet"));
-        let name = format!("scripted_node{}", std::env::consts::EXE_SUFFIX);
-        Self::with(program.parent().unwrap().join("examples").join(name))
-    }
-
-    /// With real nodes, which Cargo builds beside this test where it tests the whole workspace.
-    fn real() -> Option<Self> {
-        let program = Path::new(env!("CARGO_BIN_EXE_testnet"));
-        let node = program.with_file_name(format!("node{}", std::env::consts::EXE_SUFFIX));
-        if !node.is_file() {
-            eprintln!("there is no node program: build the workspace first");
-            return None;
-        }
-        Some(Self::with(node))
-    }
-
-    fn with(node: PathBuf) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self { directory, node }
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
-        command
-            .args(arguments)
-            .env("TRISKEL_STATE", self.directory.path())
-            .env("TRISKEL_NODE", &self.node)
-            .env_remove("TRISKEL_SCRIPT");
-        command.output().unwrap()
-    }
-
-    /// What a command prints that succeeds.
-    #[track_caller]
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{arguments:?}: {stdout}\n{stderr}"
-        );
-        stdout
-    }
-
-    /// What a command complains that fails with a code.
-    #[track_caller]
-    fn refused(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
-        stderr
-    }
-
-    #[track_caller]
-    fn status(&self, network: &str) -> Value {
-        let text = self.run(&["status", "--json", "--network", network]);
-        serde_json::from_str(&text).unwrap()
-    }
-
+impl Lived for Home {
     /// Waits until a network is as wanted.
     #[track_caller]
     fn until(&self, network: &str, wanted: impl Fn(&Value) -> bool) -> Value {
@@ -106,7 +55,7 @@ impl Home {
 
     /// What is kept of a node's process.
     fn kept(&self, network: &str, node: &str) -> (PathBuf, Value) {
-        let file = self.directory.path().join("networks").join(network);
+        let file = self.path().join("networks").join(network);
         let file = file.join(node).join("process.json");
         let text = std::fs::read_to_string(&file).unwrap();
         (file, serde_json::from_str(&text).unwrap())
@@ -125,7 +74,7 @@ impl Home {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let path = self.directory.path().to_str().unwrap();
+        let path = self.path().to_str().unwrap();
         text.lines()
             .filter(|line| line.contains(path))
             .map(str::to_owned)
@@ -133,13 +82,15 @@ impl Home {
     }
 }
 
-impl Drop for Home {
-    fn drop(&mut self) {
-        let output = self.output(&["clean", "--all"]);
-        if !output.status.success() {
-            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
+/// Nodes that only pretend.
+fn scripted() -> Home {
+    Home::with(example("scripted_node"))
+}
+
+/// Real nodes.
+#[track_caller]
+fn real() -> Home {
+    Home::with(built("node"))
 }
 
 fn conditions(status: &Value) -> Vec<&str> {
@@ -163,7 +114,7 @@ fn blocks(status: &Value) -> Vec<u64> {
 /// `TRISKEL_CYCLES=100` for more of them.
 #[test]
 fn networks_that_go_up_and_down_leave_nothing() {
-    let home = Home::scripted();
+    let home = scripted();
     let cycles = std::env::var("TRISKEL_CYCLES").map_or(3, |text| text.parse().unwrap());
     for cycle in 0..cycles {
         home.up("3", &[]);
@@ -179,7 +130,7 @@ fn networks_that_go_up_and_down_leave_nothing() {
         home.run(&["clean"]);
         assert_eq!(home.processes(), Vec::<String>::new(), "cycle {cycle}");
         assert!(home.run(&["clean"]).contains("nothing to remove"));
-        let left: Vec<_> = std::fs::read_dir(home.directory.path())
+        let left: Vec<_> = std::fs::read_dir(home.path())
             .into_iter()
             .flatten()
             .collect();
@@ -193,7 +144,7 @@ fn networks_that_go_up_and_down_leave_nothing() {
 
 #[test]
 fn a_process_that_has_the_number_of_a_node_is_left_alone() {
-    let home = Home::scripted();
+    let home = scripted();
     home.up("2", &[]);
     let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
     let node = home.pid("baseline", "node-1");
@@ -214,7 +165,7 @@ fn a_process_that_has_the_number_of_a_node_is_left_alone() {
 
 #[test]
 fn a_node_that_ends_is_shown_and_starts_again() {
-    let home = Home::scripted();
+    let home = scripted();
     home.up("3", &[]);
     let pid = home.pid("baseline", "node-2");
     Command::new("kill")
@@ -245,14 +196,13 @@ fn a_node_that_ends_is_shown_and_starts_again() {
 
 #[test]
 fn what_makes_no_sense_is_refused_with_what_does() {
-    let home = Home::scripted();
+    let home = scripted();
     let error = home.refused(2, &["status"]);
     assert!(error.contains("`testnet up` starts one"), "{error}");
     let error = home.refused(3, &["up", "--backend", "sim"]);
     assert!(error.contains("testnet run --backend sim"), "{error}");
     assert!(
-        std::fs::read_dir(home.directory.path().join("networks"))
-            .is_ok_and(|mut left| left.next().is_none())
+        std::fs::read_dir(home.path().join("networks")).is_ok_and(|mut left| left.next().is_none())
     );
     home.up("2", &[]);
     let error = home.refused(2, &["up", "--nodes", "3"]);
@@ -302,7 +252,7 @@ fn a_network_whose_nodes_do_not_start_says_why_and_can_be_removed() {
 
 #[test]
 fn real_nodes_are_hurt_and_heal_come_and_go() {
-    let Some(home) = Home::real() else { return };
+    let home = real();
     home.up("3", &["--seed", "3"]);
     home.until("baseline", |status| {
         blocks(status).iter().all(|blocks| *blocks > 3)
@@ -341,7 +291,7 @@ fn real_nodes_are_hurt_and_heal_come_and_go() {
 
 #[test]
 fn copies_of_a_network_have_its_past_and_futures_of_their_own() {
-    let Some(home) = Home::real() else { return };
+    let home = real();
     home.up("2", &["--seed", "4"]);
     home.until("baseline", |status| {
         blocks(status).iter().all(|blocks| *blocks > 5)
@@ -369,4 +319,72 @@ fn copies_of_a_network_have_its_past_and_futures_of_their_own() {
     home.run(&["snapshot", "early", "--remove"]);
     home.run(&["clean", "--all"]);
     assert_eq!(home.processes(), Vec::<String>::new());
+}
+
+/// Node 1 is cut off for a while, node 2 does not come back by itself.
+const ATTACKED: &str = "
+    name = 'attacked'
+    blocks = 5
+    faults = [
+        { when = '200ms', what = 'isolate', who = 'node-1', for = 'LASTING' },
+        { when = '300ms', what = 'kill', who = 'node-2' },
+    ]
+    verdict = { fresh_blocks = 3 }
+    checks = [
+        { sometimes = 'tips differ' },
+        { sometimes = 'live < 3' },
+        { eventually = 'tips == 1', within = '60s', after = 'faults over' },
+    ]
+";
+
+#[test]
+fn a_scenario_is_performed_on_a_network_that_is_up_and_well_afterwards() {
+    let home = real();
+    home.up("3", &["--seed", "5", "--set", "topology=ring"]);
+    let is_well = |status: &Value| {
+        tips(status) == 1 && conditions(status) == ["runs"; 3] && blocks(status).len() == 3
+    };
+    home.until("baseline", is_well);
+    let runs = home.path().join("evidence");
+    let run = |lasting: &str| {
+        let file = home.path().join(format!("{lasting}.toml"));
+        std::fs::write(&file, ATTACKED.replace("LASTING", lasting)).unwrap();
+        let words = ["run", "--attach", "--json", "--runs"].map(str::to_owned);
+        let paths = [runs.display().to_string(), file.display().to_string()];
+        words.into_iter().chain(paths).collect::<Vec<_>>()
+    };
+    let before = *blocks(&home.status("baseline")).iter().min().unwrap();
+    let arguments = run("2s");
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let result: Value = serde_json::from_str(&home.run(&arguments)).unwrap();
+    assert_eq!(result["holds"], true, "{result:#}");
+    assert!(result["nodes"][1]["state"].is_null(), "it was killed");
+    assert!(result["nodes"][0]["state"]["blocks"].as_u64().unwrap() >= before + 5);
+    assert!(
+        result["figures"]["propagation_p50_ms"]
+            .as_f64()
+            .is_some_and(|ms| ms > 0.0),
+        "{result:#}"
+    );
+    home.until("baseline", is_well);
+
+    // Whoever was killed while nodes were cut off has left a mark.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_testnet"));
+    let mut killed = command
+        .args(run("60s"))
+        .env("TRISKEL_STATE", home.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    home.until("baseline", |status| tips(status) > 1);
+    assert!(killed.try_wait().unwrap().is_none(), "it was waited for");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(home.run(&["heal"]).contains("nothing to heal"));
+    home.until("baseline", is_well);
+
+    home.run(&["fault", "pause", "node-3"]);
+    let error = home.refused(2, &arguments);
+    assert!(error.contains("1 fault already"), "{error}");
 }

@@ -6,17 +6,17 @@
     reason = "the bans are for the protocol, and a test may panic anywhere"
 )]
 
-use std::path::Path;
+#[path = "shared/report.rs"]
+mod report;
+
 use std::process::Command;
 
-use serde_json::Value;
+use report::{assert_holds, events, execute, log};
 use testnet::backend::Backend;
 use testnet::backend::swarm::Swarm;
 use testnet::cli::SwarmOptions;
 use testnet::progress::Progress;
-use testnet::report::{Paint, Report};
-use testnet::run;
-use testnet::scenario::Scenario;
+use testnet::report::Report;
 
 /// What engine and swarm do to tasks, and the loss of the machine that they are on.
 const FAULTS: &str = "
@@ -104,14 +104,6 @@ fn left(report: &Report) -> String {
     of_engine + &of_swarm + &list(&["network", "ls"])
 }
 
-fn events(report: &Report, name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(Path::new(&report.directory).join("events.jsonl")).unwrap();
-    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    events
-        .filter(|event: &Value| event["event"] == name)
-        .collect()
-}
-
 #[tokio::test]
 async fn services_are_hurt_and_heal_a_machine_is_lost_and_nothing_is_left() {
     let Some(_membership) = Membership::find() else {
@@ -123,14 +115,8 @@ async fn services_are_hurt_and_heal_a_machine_is_lost_and_nothing_is_left() {
         .await
         .unwrap();
     let runs = tempfile::tempdir().unwrap();
-    let expanded = Scenario::parse(FAULTS, "test", &[])
-        .unwrap()
-        .expand()
-        .unwrap();
-    let report = run::execute(expanded, Backend::Swarm(swarm), runs.path())
-        .await
-        .unwrap();
-    assert!(report.holds, "{}", report.text(Paint(false)));
+    let report = execute(FAULTS, Backend::Swarm(swarm), runs.path()).await;
+    assert_holds(&report);
     assert_eq!(left(&report), "", "{}", report.run);
     assert_eq!(events(&report, "fault_ended").len(), 6);
     let as_asked = report.links.iter().filter(|link| link.holds == Some(true));
@@ -138,8 +124,7 @@ async fn services_are_hurt_and_heal_a_machine_is_lost_and_nothing_is_left() {
     // Killed while it was isolated, it stayed so: its conditions survived.
     let seen = |name: &str| events(&report, name)[0]["took_ms"].as_f64().unwrap();
     assert!(seen("cut_seen") > 0.0 && seen("heal_seen") > 0.0);
-    let log = Path::new(&report.directory).join("node-1/node.log");
-    let log = std::fs::read_to_string(log).unwrap();
+    let log = log(&report, "node-1");
     // One task after the other, each on the same disk: at the start, after the kill, and after the machine was back.
     assert_eq!(log.matches("listening on").count(), 3, "{log}");
 }

@@ -7,7 +7,6 @@
 pub(super) mod command;
 pub(super) mod image;
 mod lasting;
-pub(super) mod logs;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::logs::{Copies, Source, Speaker, copy_all};
 use super::{BackendError, Ended, disk, repository_root};
 use crate::engine::links::desired;
 use crate::evidence::record::Program;
@@ -27,7 +27,6 @@ use crate::progress::Progress;
 use crate::scenario::{Act, Upgrade};
 use command::{Engine, docker};
 use lasting::{IMAGE_LABEL, PORT_LABEL};
-use logs::{Copies, Source};
 
 /// Everything that a run makes bears this label with the run's id, so that cleaning up removes exactly its own.
 pub(super) const RUN_LABEL: &str = "triskel.run";
@@ -244,10 +243,12 @@ impl Docker {
     }
 
     fn source(&self, plan: &Plan, node: usize) -> Source {
-        let names = self.nodes[node].iter();
-        Source {
+        let speaker = |container: &Container| Speaker::Container {
             engine: Engine::default(),
-            containers: names.map(|container| container.name.clone()).collect(),
+            name: container.name.clone(),
+        };
+        Source {
+            speakers: self.nodes[node].iter().map(speaker).collect(),
             file: plan.node_log(node),
             offset: 0,
         }
@@ -402,7 +403,7 @@ impl Docker {
     /// Writes all that the containers have said so far, and no more from now on.
     pub(super) async fn save_logs(&mut self, plan: &Plan) {
         self.copies.end().await;
-        logs::copy_all((0..self.nodes.len()).map(|node| self.source(plan, node))).await;
+        copy_all((0..self.nodes.len()).map(|node| self.source(plan, node))).await;
     }
 
     pub(super) async fn cleanup(&mut self) {

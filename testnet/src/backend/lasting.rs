@@ -24,6 +24,10 @@ pub fn check_outlives(choice: BackendChoice) -> Result<(), BackendError> {
             "backend swarm: a network that stays up is `docker stack deploy` of docker/swarm/stack.yaml; `testnet up` needs \
              --backend process or docker"
         }
+        BackendChoice::Kubernetes => {
+            "backend kubernetes: a network that stays up is `kubectl apply --kustomize docker/kubernetes`; `testnet up` needs \
+             --backend process or docker"
+        }
         BackendChoice::Sim => {
             "backend sim: its nodes live in one command and end with it: `testnet run --backend sim`; \
              a network that stays up needs --backend process or docker"
@@ -74,7 +78,7 @@ impl Backend {
                 .display()
                 .to_string()),
             Self::Docker(docker) => Ok(docker.image().to_owned()),
-            Self::Swarm(_) | Self::Sim => Ok(String::new()),
+            Self::Swarm(_) | Self::Kubernetes(_) | Self::Sim => Ok(String::new()),
         }
     }
 
@@ -84,7 +88,7 @@ impl Backend {
         match self {
             Self::Process(process) => process.outlive(taken),
             Self::Docker(docker) => docker.outlive(taken),
-            Self::Swarm(_) | Self::Sim => {}
+            Self::Swarm(_) | Self::Kubernetes(_) | Self::Sim => {}
         }
     }
 
@@ -161,7 +165,7 @@ impl Backend {
                 process.cleanup().await;
             }
             Self::Docker(docker) => docker.erase(plan).await,
-            Self::Swarm(_) | Self::Sim => {}
+            Self::Swarm(_) | Self::Kubernetes(_) | Self::Sim => {}
         }
     }
 
@@ -170,7 +174,7 @@ impl Backend {
         match self {
             Self::Process(process) => process.runs(node),
             Self::Docker(docker) => docker.runs(node).await,
-            Self::Swarm(_) | Self::Sim => true,
+            Self::Swarm(_) | Self::Kubernetes(_) | Self::Sim => true,
         }
     }
 

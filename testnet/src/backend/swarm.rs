@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::docker::command::Engine;
-use super::docker::logs::{Copies, Source, copy_all};
 use super::docker::{RUN_LABEL, STOP_TIMEOUT_S, image, images};
+use super::logs::{Copies, Source, Speaker, copy_all};
 use super::ports::free_ports;
 use super::{BackendError, Ended, disk, repository_root};
 use crate::cli::SwarmOptions;
@@ -391,8 +391,10 @@ impl Swarm {
     fn source(&self, plan: &Plan, node: usize) -> Option<Source> {
         let service = &self.nodes[node];
         Some(Source {
-            engine: self.engine(node).clone(),
-            containers: vec![service.container.clone()?],
+            speakers: vec![Speaker::Container {
+                engine: self.engine(node).clone(),
+                name: service.container.clone()?,
+            }],
             file: plan.node_log(node),
             offset: service.log_offset,
         })

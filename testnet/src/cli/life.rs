@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{BackendOptions, ScenarioOptions};
+use super::{BackendOptions, KubernetesOptions, ScenarioOptions};
 use crate::scenario::Span;
 
 /// Which network.
@@ -172,6 +172,9 @@ pub struct DoctorOptions {
     /// So many nodes are to run
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub nodes: u64,
+    /// Which cluster is to be looked at too.
+    #[command(flatten)]
+    pub kubernetes: KubernetesOptions,
     /// Prints JSON instead of lines
     #[arg(long)]
     pub json: bool,

@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use triskel::protocol::link::Conditions;
 
+use super::readings::Readings;
 use super::schedule::{Turn, Wanted};
 use super::{Applied, Engine};
+use crate::journal::Journal;
+use crate::network::Network;
 use crate::plan::Plan;
 use crate::scenario::{Act, Occurrence};
 use crate::stage::{Failure, Run};
@@ -92,6 +95,26 @@ impl Run {
         let now = self.network.now();
         self.engine.take_as_wanted(&self.plan, now);
         self.network.set_absent(self.engine.absent());
+    }
+
+    /// Makes a run of this plan of the nodes of one that stays up. They are to have so many blocks more.
+    pub async fn attach(&mut self, plan: Plan, journal: Journal, network: Network) {
+        self.engine = Engine::new(&plan);
+        self.readings = Readings::new(&plan);
+        self.transfers.wanted = plan.scenario.transfers;
+        (self.plan, self.journal, self.network) = (plan, journal, network);
+        self.states = self.network.states().await;
+        let blocks = self.states.iter().flatten().map(|state| state.blocks);
+        self.plan.scenario.blocks += blocks.max().unwrap_or_default();
+    }
+
+    /// Ends what is done to nodes, as far as they let it: whoever ended for good stays down.
+    pub async fn heal_all(&mut self) {
+        while let Some(turn) = self.engine.schedule.heal() {
+            if self.bring_about(Some(turn)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Takes nothing to be known of what nodes do to their links, for others have come or gone.

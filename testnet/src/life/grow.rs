@@ -204,7 +204,7 @@ impl Backend {
         match self {
             Self::Process(process) => process.discard(plan, node).await?,
             Self::Docker(docker) => docker.discard(node).await?,
-            Self::Swarm(_) | Self::Sim => {}
+            Self::Swarm(_) | Self::Kubernetes(_) | Self::Sim => {}
         }
         Ok(())
     }

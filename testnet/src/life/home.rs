@@ -113,6 +113,12 @@ impl Home {
             .collect()
     }
 
+    /// Whether another command has the lock of a network.
+    pub fn is_locked(&self, name: &str) -> bool {
+        let lock = File::open(self.network(name).join("lock"));
+        lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Takes the lock of a network, making its directory if need be: one command at a time acts on it.
     ///
     /// # Errors

@@ -39,6 +39,9 @@ impl Living {
         let backend = Backend::again(&state.backend, &state.means).await?;
         let mut living = Self::with(home, state, backend, Some(lock))?;
         living.find().await?;
+        if living.state.attached {
+            living.make_well().await?;
+        }
         living.end_what_is_over().await?;
         Ok(living)
     }
@@ -54,6 +57,18 @@ impl Living {
         let mut living = Self::with(home, state, backend, None)?;
         living.find().await?;
         Ok(living)
+    }
+
+    /// Opens a network to show it. Other commands are over soon, but for a run that is attached, which is looked at as it goes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub async fn show(home: &Home, name: &str) -> Result<Self, LifeError> {
+        match home.read(name)?.attached && home.is_locked(name) {
+            true => Self::look(home, name).await,
+            false => Self::open(home, name).await,
+        }
     }
 
     /// A network of which nothing was found yet.
@@ -189,6 +204,22 @@ impl Living {
             self.state.faults[place].over = true;
         }
         self.settle().await?;
+        self.save()
+    }
+
+    /// Brings all nodes to what is wanted, whatever a run has left of them that was attached.
+    async fn make_well(&mut self) -> Result<(), LifeError> {
+        if !self.state.down {
+            for node in 0..self.state.nodes.len() {
+                let access = self.run.network.access(node).clone();
+                // Whether it stands still is not known, and one that does not refuses to go on.
+                let _ = self.run.backend.pause(&access, node, false).await;
+            }
+            self.run.doubt_links();
+            let lost = self.lost.clone();
+            self.launch(&lost).await?;
+        }
+        self.state.attached = false;
         self.save()
     }
 

@@ -42,6 +42,9 @@ pub struct State {
     pub edges: Vec<Edge>,
     /// What is done to it.
     pub faults: Vec<Begun>,
+    /// Whether a run is attached to it, whose faults are known to that run alone.
+    #[serde(default)]
+    pub attached: bool,
     /// The number of the next fault.
     pub next_fault: u64,
 }
@@ -72,6 +75,7 @@ impl State {
             nodes,
             edges,
             faults: Vec::new(),
+            attached: false,
             next_fault: 1,
         }
     }

@@ -267,7 +267,7 @@ pub async fn status(home: &Home, options: &StatusOptions) -> Result<(), LifeErro
     let mut views = Vec::new();
     for name in &names {
         // Ends what should be over.
-        views.push(Living::open(home, name).await?.view().await);
+        views.push(Living::show(home, name).await?.view().await);
     }
     if options.json {
         let json = match views.as_slice() {

@@ -30,7 +30,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// There is none, standard output is no terminal, or the network goes away.
 pub async fn top(home: &Home, options: &TopOptions) -> Result<(), LifeError> {
     let name = home.which(options.network.network.as_deref())?;
-    let mut living = Living::open(home, &name).await?;
+    let mut living = Living::show(home, &name).await?;
     let mut view = living.view().await;
     drop(living);
     // Heard from before the screen is taken, so that no signal leaves it taken.
@@ -70,7 +70,7 @@ pub async fn top(home: &Home, options: &TopOptions) -> Result<(), LifeError> {
                 Some(_) => {}
             },
             () = sleep_until(next) => {
-                view = Living::open(home, &name).await?.view().await;
+                view = Living::show(home, &name).await?.view().await;
                 next = Instant::now() + INTERVAL;
             }
         }

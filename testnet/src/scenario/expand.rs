@@ -11,6 +11,7 @@ use triskel::protocol::chain::params::{Network, Params};
 use triskel::protocol::rng::Rng;
 
 use super::explicit::{Edge, Expanded, Node};
+use super::fault::{Action, Fault};
 use super::limits::{MAX_CHECKS, MAX_LOADS};
 use super::link::{LinkChoice, LinkRule, Links};
 use super::span::Span;
@@ -69,6 +70,58 @@ impl Scenario {
             scenario: self.clone(),
             nodes,
             edges,
+            faults,
+        })
+    }
+
+    /// What this scenario does and demands, for the nodes of another that are there already. Who they are, how they are connected
+    /// and what they agree on is that one's, and nothing is handed to them.
+    ///
+    /// # Errors
+    ///
+    /// A value is not allowed, or concerns nodes that are not there.
+    pub fn expand_upon(
+        self,
+        network: &Self,
+        nodes: &[Node],
+        edges: &[Edge],
+    ) -> Result<Expanded, Problem> {
+        let place = self.name.clone();
+        let (groups, nodes_count) = (network.groups.clone(), network.nodes);
+        let mut scenario = Self {
+            nodes: nodes_count,
+            groups,
+            hashrate: network.hashrate,
+            machines: network.machines,
+            network: network.network.clone(),
+            transfers: 0,
+            load: Vec::new(),
+            ..self
+        };
+        let draw = || getrandom::u32().map_or(1, u64::from);
+        let seed = *scenario.seed.get_or_insert_with(draw);
+        let mut expand = || -> Result<Vec<_>, Problem> {
+            let mut faults = scenario.faults.iter();
+            let comes = |fault: &Fault| matches!(fault.what, Action::Join | Action::Leave);
+            if let Some(index) = faults.position(comes) {
+                let message = "who is there is the network's: `testnet add` and `testnet remove`";
+                return Err(Problem::new(format!("faults[{index}].what"), message));
+            }
+            scenario.derive_network(nodes)?;
+            let rng = &mut Rng::new(seed ^ FAULTS_SEED);
+            let faults = scenario.occurrences(nodes, rng)?;
+            scenario.check_rest(nodes)?;
+            Ok(faults)
+        };
+        let faults = expand().map_err(|problem| Problem { place, ..problem })?;
+        scenario.make_explicit(nodes, edges);
+        let written = faults.iter();
+        let written = written.map(|occurrence| faults::written(occurrence, nodes));
+        scenario.faults = written.collect();
+        Ok(Expanded {
+            scenario,
+            nodes: nodes.to_vec(),
+            edges: edges.to_vec(),
             faults,
         })
     }
