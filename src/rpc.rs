@@ -96,7 +96,7 @@ methods! {
     } -> Submitted;
     /// Starts mining.
     StartMining = "start_mining" {} -> ();
-    /// Stops mining.
+    /// Stops mining. The answer says that all blocks of the node's own are in its `status`: none follows.
     StopMining = "stop_mining" {} -> ();
     /// Sets how many hashes per second are spent on a stream.
     SetHashrate = "set_hashrate" {

@@ -140,8 +140,13 @@ pub enum Order {
         /// The answer.
         reply: oneshot::Sender<Result<TransactionId, AdmissionError>>,
     },
-    /// Something for the machine.
-    Command(Command),
+    /// Something for the machine. The answer comes once it is done, and the snapshot shows all that the node did before.
+    Command {
+        /// What.
+        command: Command,
+        /// The answer.
+        reply: oneshot::Sender<()>,
+    },
     /// Sets hashes per second: of one stream, or of all.
     Hashrate {
         /// Which.

@@ -70,8 +70,10 @@ pub(super) struct Driver {
     pub(super) unstored: Unstored,
     /// Requests of peers, which are answered from the store once it has what turns have changed.
     pub(super) requests: Vec<(ConnId, Request)>,
-    /// What waits for the disk: the sequence that must be durable, and the orders behind it.
-    pub(super) waiting: VecDeque<(u64, Vec<Effect>)>,
+    /// What waits for the disk.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Who is told next that an order was carried out.
+    pub(super) done: Vec<oneshot::Sender<()>>,
 }
 
 /// What turns have changed. Several small ones are stored together: each write of sled costs as much as ten rows in it.
@@ -82,6 +84,22 @@ pub(super) struct Unstored {
     tip: Option<(Arc<Tip>, Arc<Record>)>,
     /// Orders that wait until it is durable.
     after: Vec<Effect>,
+    /// Who has given orders that were carried out before it is.
+    done: Vec<oneshot::Sender<()>>,
+}
+
+impl Unstored {
+    fn is_empty(&self) -> bool {
+        self.batch.is_empty() && self.after.is_empty() && self.done.is_empty()
+    }
+}
+
+/// What waits for the disk.
+pub(super) struct Waiting {
+    /// The sequence that must be durable first.
+    sequence: u64,
+    after: Vec<Effect>,
+    done: Vec<oneshot::Sender<()>>,
 }
 
 /// What others see, and what it is made of.
@@ -164,8 +182,7 @@ impl Driver {
 
     /// Stores what the last turn changed, after what it sends has gone out: a node on the way costs a block less time that way.
     async fn store_later(&mut self) -> Result<(), Fault> {
-        let unstored = &self.unstored;
-        if !unstored.batch.is_empty() || !unstored.after.is_empty() || !self.requests.is_empty() {
+        if !self.unstored.is_empty() || !self.requests.is_empty() {
             tokio::task::yield_now().await;
             self.store_now()?;
         }
@@ -243,16 +260,26 @@ impl Driver {
 
     /// Stores what turns have changed, and then lets peers read.
     fn store_now(&mut self) -> Result<(), Fault> {
-        let Unstored { batch, tip, after } = std::mem::take(&mut self.unstored);
-        if !batch.is_empty() || !after.is_empty() {
+        let unstored = std::mem::take(&mut self.unstored);
+        if !unstored.is_empty() {
+            let Unstored {
+                batch,
+                tip,
+                after,
+                done,
+            } = unstored;
             let sequence = self.store.apply(&batch)?;
             if let Some((tip, record)) = tip {
                 self.published.pending.push_back((sequence, tip, record));
             }
-            if !after.is_empty() {
+            if !after.is_empty() || !done.is_empty() {
                 self.store.hurry();
             }
-            self.waiting.push_back((sequence, after));
+            self.waiting.push_back(Waiting {
+                sequence,
+                after,
+                done,
+            });
         }
         for (to, request) in std::mem::take(&mut self.requests) {
             self.send(to, Outgoing::Serve(request));
@@ -265,12 +292,13 @@ impl Driver {
         while self
             .waiting
             .front()
-            .is_some_and(|(sequence, _)| *sequence <= durable)
+            .is_some_and(|waiting| waiting.sequence <= durable)
         {
-            let (_, effects) = self.waiting.pop_front().expect("the front was looked at");
-            for effect in effects {
+            let waiting = self.waiting.pop_front().expect("the front was looked at");
+            for effect in waiting.after {
                 self.act(effect);
             }
+            self.done.extend(waiting.done);
         }
         let pending = &mut self.published.pending;
         while pending

@@ -150,6 +150,7 @@ impl Parts<'_> {
             unstored: Unstored::default(),
             requests: Vec::new(),
             waiting: VecDeque::new(),
+            done: Vec::new(),
         };
         let control = Control {
             network: self.network,

@@ -246,7 +246,7 @@ impl Machine {
             }
             Input::Slow { conn } => self.disconnect(turn, conn, Reason::Slow),
             Input::Resolved { seed, addresses } => self.resolved(turn, &seed, addresses),
-            Input::Solved { block } => {
+            Input::Solved { block } if self.mining => {
                 self.take_block(turn, &block, Origin::Mined)?;
             }
             Input::Submitted {
@@ -254,7 +254,8 @@ impl Machine {
                 transaction,
             } => self.submitted(turn, ticket, transaction)?,
             Input::Command(command) => self.command(turn, command),
-            Input::Wake => {}
+            // Found while mining ended: whoever ended it relies on what the tip was then.
+            Input::Solved { .. } | Input::Wake => {}
         }
         Ok(())
     }

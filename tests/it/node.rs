@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use triskel::node::config::Preset;
 use triskel::node::control::{Order, Snapshot};
@@ -65,12 +66,10 @@ impl Member {
     }
 
     pub(crate) async fn command(&self, command: Command) {
-        self.node
-            .control()
-            .orders
-            .send(Order::Command(command))
-            .await
-            .unwrap();
+        let (reply, done) = oneshot::channel();
+        let order = Order::Command { command, reply };
+        self.node.control().orders.send(order).await.unwrap();
+        done.await.unwrap();
     }
 
     /// Waits until both nodes have one tip on their disks. Either may be the last to get there.
@@ -172,6 +171,23 @@ async fn a_node_resumes_from_its_stored_tip() {
     );
     assert_eq!(control.key, key);
     member.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_a_miner_sees_all_that_it_has_mined() {
+    let member = Member::start(|config| config.mining.hashrate = 100_000).await;
+    for _ in 0..20 {
+        let before = member.now().tip.number;
+        member.command(Command::Mine(true)).await;
+        let grown = |snapshot: &Snapshot| snapshot.tip.number > before;
+        member.until("another block", grown).await;
+        member.command(Command::Mine(false)).await;
+        let stopped = member.now();
+        assert!(!stopped.mining);
+        // Whatever was on its way has come before this is answered.
+        member.command(Command::Mine(false)).await;
+        assert_eq!(member.now().tip.id, stopped.tip.id);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,11 +24,12 @@ impl Driver {
                     transaction,
                 })?;
             }
-            Order::Command(command) => {
+            Order::Command { command, reply } => {
                 if let Command::Mine(mining) = command {
                     self.announce_mining(mining);
                 }
                 self.feed(Input::Command(command))?;
+                self.unstored.done.push(reply);
             }
             Order::Hashrate { stream, hashrate } => {
                 for stream in Stream::ALL
@@ -101,6 +102,9 @@ impl Driver {
             greatest_connection_bytes: self.published.greatest_connection_bytes,
         };
         self.published.sender.send_replace(Arc::new(snapshot));
+        for reply in self.done.drain(..) {
+            reply.send(()).ok();
+        }
     }
 
     fn sessions(&self) -> Vec<Session> {

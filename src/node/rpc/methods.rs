@@ -45,23 +45,20 @@ pub(super) async fn call(control: &Control, method: &str, params: Value) -> Answ
         rpc::GetMempool::NAME => run(params, |method| mempool(control, method)).await,
         rpc::SubmitTransaction::NAME => run(params, |method| submit(control, method)).await,
         rpc::StartMining::NAME => {
-            let order = Order::Command(Command::Mine(true));
-            run(params, |_: rpc::StartMining| order_to(control, order)).await
+            let command = Command::Mine(true);
+            run(params, |_: rpc::StartMining| command_to(control, command)).await
         }
         rpc::StopMining::NAME => {
-            let order = Order::Command(Command::Mine(false));
-            run(params, |_: rpc::StopMining| order_to(control, order)).await
+            let command = Command::Mine(false);
+            run(params, |_: rpc::StopMining| command_to(control, command)).await
         }
         rpc::SetHashrate::NAME => run(params, |method| set_hashrate(control, method)).await,
         rpc::Connect::NAME => {
-            let order = |method: rpc::Connect| Order::Command(Command::Connect(method.endpoint));
-            run(params, |method| order_to(control, order(method))).await
+            let command = |method: rpc::Connect| Command::Connect(method.endpoint);
+            run(params, |method| command_to(control, command(method))).await
         }
         rpc::Disconnect::NAME => run(params, |method| disconnect(control, method)).await,
-        rpc::Ping::NAME => {
-            let order = Order::Command(Command::Ping);
-            run(params, |_: rpc::Ping| order_to(control, order)).await
-        }
+        rpc::Ping::NAME => run(params, |_: rpc::Ping| command_to(control, Command::Ping)).await,
         rpc::GetSupply::NAME => run(params, |_: rpc::GetSupply| supply(control)).await,
         rpc::GetConditions::NAME => {
             let current = async { Ok(rpc::NodeConditions::clone(&control.links.current())) };
@@ -135,6 +132,11 @@ async fn order_to(control: &Control, order: Order) -> Answer<()> {
 
 fn stopping() -> Refusal {
     Refusal::new(code::INTERNAL, "the node is stopping")
+}
+
+/// Has the machine do something and waits until it has.
+async fn command_to(control: &Control, command: Command) -> Answer<()> {
+    ask(control, |reply| Order::Command { command, reply }).await
 }
 
 /// Asks the driver something and waits for the answer.
@@ -457,7 +459,7 @@ async fn disconnect(control: &Control, method: rpc::Disconnect) -> Answer<()> {
     {
         return Err(not_found("session with", method.key));
     }
-    order_to(control, Order::Command(Command::Disconnect(method.key))).await
+    command_to(control, Command::Disconnect(method.key)).await
 }
 
 async fn set_conditions(control: &Control, method: rpc::SetConditions) -> Answer<()> {
@@ -467,7 +469,7 @@ async fn set_conditions(control: &Control, method: rpc::SetConditions) -> Answer
         .map_err(|error| Refusal::new(code::INVALID_PARAMS, format!("set_conditions: {error}")))?;
     let lifted = Arc::clone(&control.links).set(wanted).await;
     if lifted.map_err(|error| Refusal::new(code::INTERNAL, error))? {
-        order_to(control, Order::Command(Command::Redial)).await?;
+        command_to(control, Command::Redial).await?;
     }
     Ok(())
 }

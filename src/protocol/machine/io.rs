@@ -77,7 +77,7 @@ pub enum Input {
         /// What stands behind it; empty if nothing does, or the lookup failed.
         addresses: Vec<SocketAddr>,
     },
-    /// The miner found a block.
+    /// The miner found a block. Nothing comes of it once the node does not mine any more.
     Solved {
         /// The block.
         block: Arc<Block>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::LifeError;
 use super::state::{self, State};
@@ -11,6 +12,9 @@ use crate::scenario::check_name;
 
 /// Names the directory where no flag does.
 const VARIABLE: &str = "TRISKEL_STATE";
+
+/// Between two looks at a lock that another command has: files tell nobody that they are free.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The directory of a user's networks: one below `networks` for each, and one below `snapshots` for each snapshot.
 #[derive(Clone, Debug)]
@@ -113,38 +117,53 @@ impl Home {
             .collect()
     }
 
-    /// Whether another command has the lock of a network.
-    pub fn is_locked(&self, name: &str) -> bool {
-        let lock = File::open(self.network(name).join("lock"));
-        lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
-    }
-
     /// Takes the lock of a network, making its directory if need be: one command at a time acts on it.
     ///
     /// # Errors
     ///
     /// The name cannot be one, or the disk refuses.
     pub async fn lock(&self, name: &str) -> Result<Lock, LifeError> {
+        let mut is_told = false;
+        loop {
+            if let Some(lock) = self.try_lock(name)? {
+                return Ok(lock);
+            }
+            if !is_told {
+                eprintln!("waiting for another command on network {name}");
+                is_told = true;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Takes the lock of a network unless a run is attached to it, for as long as that goes on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`lock`](Self::lock), and if the network is not there.
+    pub async fn lock_unless_attached(&self, name: &str) -> Result<Option<Lock>, LifeError> {
+        loop {
+            match self.try_lock(name)? {
+                Some(lock) => return Ok(Some(lock)),
+                None if self.read(name)?.attached => return Ok(None),
+                None => tokio::time::sleep(LOOK_INTERVAL).await,
+            }
+        }
+    }
+
+    fn try_lock(&self, name: &str) -> Result<Option<Lock>, LifeError> {
         check_name(name).map_err(|why| LifeError::Usage(format!("testnet: network {why}")))?;
         let directory = self.network(name);
         loop {
             std::fs::create_dir_all(&directory)?;
             let path = directory.join("lock");
             let file = File::options().create(true).append(true).open(&path)?;
-            let waited = match file.try_lock() {
-                Ok(()) => Ok(file),
-                Err(TryLockError::Error(error)) => Err(error),
-                Err(TryLockError::WouldBlock) => {
-                    eprintln!("waiting for another command on network {name}");
-                    let wait = move || file.lock().map(|()| file);
-                    let waited = tokio::task::spawn_blocking(wait).await;
-                    waited.map_err(std::io::Error::other)?
-                }
-            };
-            let file = waited?;
-            // Whoever had it before may have removed the network.
-            if path.exists() {
-                return Ok(Lock { _file: file });
+            match file.try_lock() {
+                // Whoever had it before may have removed the network.
+                Ok(()) if path.exists() => return Ok(Some(Lock { _file: file })),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
             }
         }
     }

@@ -34,7 +34,10 @@ impl Living {
     ///
     /// It is not there or damaged, its backend is gone, or a node refuses.
     pub async fn open(home: &Home, name: &str) -> Result<Self, LifeError> {
-        let lock = home.lock(name).await?;
+        Self::locked(home, name, home.lock(name).await?).await
+    }
+
+    async fn locked(home: &Home, name: &str, lock: Lock) -> Result<Self, LifeError> {
         let state = home.read(name)?;
         let backend = Backend::again(&state.backend, &state.means).await?;
         let mut living = Self::with(home, state, backend, Some(lock))?;
@@ -65,9 +68,11 @@ impl Living {
     ///
     /// As for [`open`](Self::open).
     pub async fn show(home: &Home, name: &str) -> Result<Self, LifeError> {
-        match home.read(name)?.attached && home.is_locked(name) {
-            true => Self::look(home, name).await,
-            false => Self::open(home, name).await,
+        // Read first: a network that is not there gets no directory.
+        home.read(name)?;
+        match home.lock_unless_attached(name).await? {
+            Some(lock) => Self::locked(home, name, lock).await,
+            None => Self::look(home, name).await,
         }
     }
 
