@@ -221,6 +221,8 @@ impl Metrics {
             taken.set(taken_bytes as f64);
         }
         all.store_size.set(control.store.size_bytes() as f64);
+        let used = processor_seconds() - all.processor.get();
+        all.processor.inc_by(used.max(0.0));
         all.uptime.set(control.started.elapsed().as_secs_f64());
     }
 
@@ -287,4 +289,17 @@ async fn ready(State(pages): State<Pages>) -> Response {
         return "ready\n".into_response();
     };
     (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+}
+
+/// Processor time that this process has used, in seconds.
+#[cfg(unix)]
+fn processor_seconds() -> f64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
+}
+
+/// Nothing tells it elsewhere.
+#[cfg(not(unix))]
+fn processor_seconds() -> f64 {
+    0.0
 }

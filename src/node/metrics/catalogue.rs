@@ -81,6 +81,7 @@ pub(super) struct Catalogue {
     pub(super) store_size: Gauge,
     pub(super) memory_ceiling: GaugeVec,
     pub(super) memory_taken: GaugeVec,
+    pub(super) processor: Counter,
     pub(super) uptime: Gauge,
 }
 
@@ -271,6 +272,10 @@ impl Catalogue {
                 "What is taken of the memory: by all connections together, and by the one that takes most. \
                  The whole node's is process_resident_memory_bytes.",
                 "of",
+            ),
+            processor: make.counter(
+                "processor_seconds_total",
+                "Processor time that the process has used. process_cpu_seconds_total counts whole seconds alone.",
             ),
             uptime: make.gauge("uptime_seconds", "Time since the node was started."),
             registry: make.0,

@@ -197,7 +197,7 @@ mod tests {
             violated(&plan, &readings, [1, 2]).unwrap().0,
             "no_invalid_block"
         );
-        readings.page(0, Some("process_open_fds 11\nprocess_resident_memory_bytes 1\nprocess_cpu_seconds_total 0\n"));
+        readings.page(0, Some("process_open_fds 11\nprocess_resident_memory_bytes 1\ntriskel_processor_seconds_total 0\n"));
         let (name, why) = violated(&plan, &readings, [1, 1]).unwrap();
         assert_eq!(
             (name, why.as_str()),

@@ -227,7 +227,7 @@ mod tests {
         let plan = Plan::new(expanded, new_run_id(), std::path::Path::new("runs")).unwrap();
         let mut readings = Readings::new(&plan);
         let page = "# HELP lost x\nlost{why=\"a b\"} 2\nlost{why=\"c\"} 1.5\nlost_more 9\nprocess_open_fds 7\n\
-            process_resident_memory_bytes 1e6\nprocess_cpu_seconds_total 1\n";
+            process_resident_memory_bytes 1e6\ntriskel_processor_seconds_total 1\n";
         readings.page(1, Some(page));
         assert_eq!(readings.metric(1, "lost"), Some(3.5));
         assert_eq!(readings.metric(1, "lost_more"), None, "nobody looks at it");

@@ -336,7 +336,7 @@ impl Resources {
         Some(Self {
             memory_bytes: value("process_resident_memory_bytes ")? as u64,
             descriptors: value("process_open_fds ")? as u64,
-            cpu_s: value("process_cpu_seconds_total ")?,
+            cpu_s: value("triskel_processor_seconds_total ")?,
         })
     }
 }
