@@ -1,7 +1,7 @@
 //! How fast virtual time goes, and what a node takes: an hour of nodes with 8 peers each. Prints JSON.
 //!
-//! `cargo bench --bench simulator [NETWORK:NODES]...`, where a network is `chain` (one chain, a block every 10 s), `world` (the same
-//! around the world) or `tri` (three streams, 11.1 blocks a second, around the world).
+//! `cargo bench --bench simulator [NETWORK:NODES]...`, where a network is `chain` (one chain, a block every 10 s), `world` (the
+//! same around the world) or `tri` (three streams, 11.1 blocks a second, around the world).
 //!
 //! Each is measured in a process of its own, so that the memory of one is not that of another.
 

@@ -30,6 +30,14 @@ use crate::crash::spawn;
 /// Connections that somebody keeps up against the node.
 const HOSTILE: usize = 1_000;
 
+/// The same where each has a place: what 1,000 sessions send takes a debug build more time than patience has, beside other tests.
+const SEATED: usize = 250;
+
+/// Whether the goals are to be held: a machine that does other things beside does not break them for that.
+fn is_measured() -> bool {
+    std::env::var_os("TRISKEL_FIGURES").is_some()
+}
+
 /// How long the crowd is at it before anybody honest comes.
 const CROWDING: Duration = Duration::from_secs(5);
 
@@ -299,16 +307,21 @@ async fn visit(victim: &Program, folder: &Path) -> (u64, Vec<u64>) {
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Has the crowd come. The most that the node had of the memory, in MiB, and how many connections it has ended for what they took.
-async fn crowd(name: &str, pause: Duration, change: impl FnOnce(&mut NodeConfig)) -> (usize, f64) {
+async fn crowd(
+    name: &str,
+    hostile: usize,
+    pause: Duration,
+    change: impl FnOnce(&mut NodeConfig),
+) -> (usize, f64) {
     let _turn = TURN.lock().await;
     // One for each of the crowd here; those of the program are its own.
-    descriptors::raise(2 * HOSTILE as u64).unwrap();
+    descriptors::raise(2 * hostile as u64).unwrap();
     let folder = TempDir::new().unwrap();
     let victim = Program::start(&folder.path().join("victim"), change).await;
     let before = victim.bytes("VmRSS:");
     let network = victim.status().await.network_id;
     let sessions = Arc::new(AtomicUsize::new(0));
-    let crowd: Vec<_> = (0..HOSTILE)
+    let crowd: Vec<_> = (0..hostile)
         .map(|number| {
             let rogue = Rogue {
                 number,
@@ -350,7 +363,7 @@ async fn crowd(name: &str, pause: Duration, change: impl FnOnce(&mut NodeConfig)
     let sessions = sessions.load(Ordering::Relaxed);
     let mib = |bytes: usize| bytes >> 20;
     println!(
-        "{{\"crowd\":\"{name}\",\"connections\":{HOSTILE},\"sessions\":{sessions},\"inbound\":{inbound},\
+        "{{\"crowd\":\"{name}\",\"connections\":{hostile},\"sessions\":{sessions},\"inbound\":{inbound},\
          \"connected_ms\":{connected_ms},\"blocks_ms\":{delays_ms:?},\"resident_mib\":[{},{}],\"ceiling_mib\":{},\
          \"connections_mib\":[{},{}],\"greatest_mib\":[{},{}],\"heavy\":{heavy}}}",
         mib(before),
@@ -362,7 +375,7 @@ async fn crowd(name: &str, pause: Duration, change: impl FnOnce(&mut NodeConfig)
         mib(peer_bytes),
     );
     assert!(
-        sessions > HOSTILE / 4,
+        sessions > hostile / 4,
         "{sessions} sessions: the crowd has not come through"
     );
     assert!(
@@ -375,8 +388,7 @@ async fn crowd(name: &str, pause: Duration, change: impl FnOnce(&mut NodeConfig)
         greatest <= peer_bytes as f64,
         "{greatest} bytes of {peer_bytes}"
     );
-    // The goals. A machine that does other things beside does not break them for that.
-    if std::env::var_os("TRISKEL_FIGURES").is_some() {
+    if is_measured() {
         assert!(connected_ms < 2_000, "{connected_ms} ms to a session");
         assert!(*worst_ms < 1_000, "{worst_ms} ms to a block");
     }
@@ -385,18 +397,23 @@ async fn crowd(name: &str, pause: Duration, change: impl FnOnce(&mut NodeConfig)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_that_has_to_share_few_places_changes_nothing() {
-    crowd("few places", Duration::ZERO, |_| ()).await;
+    crowd("few places", HOSTILE, Duration::ZERO, |_| ()).await;
 }
 
-/// Everybody has a session, and what they leave half sent and unread would be some 800 MiB: who takes most of what is left for
-/// connections has to go.
+/// Everybody has a session, and what they leave half sent and unread would be twice what is left for connections: who takes most
+/// of it has to go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_in_a_place_each_shares_what_there_is() {
-    let places = |config: &mut NodeConfig| {
-        config.peer.max_inbound = HOSTILE + 100;
-        config.memory.node_mib = 1_700;
+    let (hostile, node_mib) = if is_measured() {
+        (HOSTILE, 1_700)
+    } else {
+        (SEATED, 1_000)
     };
-    let (peak_mib, heavy) = crowd("a place each", Duration::from_secs(5), places).await;
+    let places = |config: &mut NodeConfig| {
+        config.peer.max_inbound = hostile + 100;
+        config.memory.node_mib = node_mib;
+    };
+    let (peak_mib, heavy) = crowd("a place each", hostile, Duration::from_secs(5), places).await;
     assert!(heavy > 0.0, "nobody had to go");
     assert!(peak_mib < 600, "{peak_mib} MiB");
 }
