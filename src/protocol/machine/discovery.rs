@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::addresses::Wish;
 use super::groups::Group;
-use super::io::{ConnId, Direction, Effect, Event};
+use super::io::{ConnId, Direction, Effect, Event, Reason};
 use super::timers::Timer;
 use super::{Machine, Turn};
 use crate::protocol::bugs::{Bug, Defence, bug, lacks};
@@ -199,6 +199,25 @@ impl Machine {
     /// Whether a connection that was opened as a test has a place after all.
     pub(super) fn keeps_tested(&self) -> bool {
         self.places_taken() <= self.config.target_outbound
+    }
+
+    /// Ends the youngest outbound session with a learned endpoint if there is one session too many. While an endpoint that is kept
+    /// did not answer, another took its place; so a network is as it was meant to be again once all of it is up.
+    pub(super) fn give_surplus_up(&mut self, turn: &mut Turn<'_>) {
+        let sessions = self.connections.sessions();
+        let outbound: Vec<_> = sessions
+            .filter_map(|(conn, connection, session)| {
+                Some((session.since_ms, conn, connection.dialled.as_ref()?))
+            })
+            .collect();
+        let learned = outbound
+            .iter()
+            .filter(|(.., endpoint)| !self.addresses.is_kept(endpoint));
+        let youngest = learned.max_by_key(|(since_ms, conn, _)| (*since_ms, *conn));
+        let surplus = youngest.filter(|_| outbound.len() > self.config.target_outbound);
+        if let Some(conn) = surplus.map(|(_, conn, _)| *conn) {
+            self.disconnect(turn, conn, Reason::Surplus);
+        }
     }
 
     fn wish(&self, now_ms: u64) -> Wish {

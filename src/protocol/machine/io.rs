@@ -140,6 +140,9 @@ pub enum Reason {
     /// The connection was opened to see whether a node is there. One is.
     #[error("the address was only tested")]
     Tested,
+    /// Another outbound connection has taken the place, to an endpoint that this node keeps.
+    #[error("one outbound connection more than wanted")]
+    Surplus,
     /// The peer has broken the rules lately.
     #[error("the peer is banned for another {0} ms")]
     Banned(u64),
@@ -173,6 +176,7 @@ impl Reason {
             Self::Crowded => "crowded",
             Self::Displaced => "displaced",
             Self::Tested => "tested",
+            Self::Surplus => "surplus",
             Self::Banned(_) => "banned",
             Self::OtherNetwork(_) => "other_network",
             Self::OtherVersion(_) => "other_version",

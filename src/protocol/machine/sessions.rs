@@ -207,6 +207,7 @@ impl Machine {
         let key = hello.key;
         let (pruned, number) = (claim.pruned, self.chain.tip().number);
         self.join(turn, conn, hello);
+        self.give_surplus_up(turn);
         if pruned > number {
             turn.notify(Event::OutOfReach {
                 key,
@@ -442,7 +443,7 @@ impl Machine {
     ) {
         match reason {
             Some(Reason::Itself) => self.addresses.own(endpoint),
-            Some(Reason::Duplicate | Reason::Tested) => self.recheck(turn, endpoint),
+            Some(Reason::Duplicate | Reason::Tested | Reason::Surplus) => self.recheck(turn, endpoint),
             _ => {
                 let delay = self.redial_delay(turn, endpoint, stood);
                 let is_kept = self.addresses.is_kept(endpoint) && !bug(Bug::LostPeerNotDialled);

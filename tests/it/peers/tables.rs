@@ -149,6 +149,37 @@ fn nothing_is_forgotten_while_nobody_is_reached() {
     assert_eq!(known(&stage), 0);
 }
 
+/// Where a node that is kept does not answer another takes the place, and gives it back when it does.
+#[test]
+fn a_place_goes_back_to_who_is_kept() {
+    let mut stage = Stage::new(|config| {
+        config.peers = vec![named(1), named(2)];
+        config.target_outbound = 2;
+    });
+    let first = stage.reach(key(1), &named(1));
+    stage.refuse(&named(2));
+    stage.say(first, Received::Peers(spread(1, 100)));
+    let learned = loop {
+        stage.pass(100);
+        stage.say(first, Received::RequestPeers);
+        let other = |endpoint: &&Endpoint| **endpoint != named(2);
+        if let Some(endpoint) = stage.dials.iter().find(other).cloned() {
+            break stage.reach(key(3), &endpoint);
+        }
+        if stage.dials.contains(&named(2)) {
+            stage.refuse(&named(2));
+        }
+    };
+    assert!(stage.stands(learned));
+    while !stage.dials.contains(&named(2)) {
+        stage.say(first, Received::RequestPeers);
+        stage.pass(1_000);
+    }
+    let second = stage.reach(key(2), &named(2));
+    assert_eq!(stage.ended[&learned], Reason::Surplus);
+    assert!(stage.stands(first) && stage.stands(second));
+}
+
 /// While all places are taken an unknown address is dialled now and then, only to see whether somebody is there.
 #[test]
 fn feelers_test_what_is_new() {
