@@ -1,6 +1,6 @@
 //! The pages for those who watch: names and help of every metric, health, readiness, and that a scrape says whether nodes agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -167,4 +167,27 @@ async fn scrapes_of_nodes_that_agree_are_equal() {
     assert!(theirs.contains("triskel_peers{direction=\"outbound\"} 1"));
     follower.node.stop().await.unwrap();
     miner.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_and_alerts_ask_for_metrics_that_are_there() {
+    let member = Member::start(|config| config.mining.enabled = false).await;
+    let text = scrape(&pages(&member)).await;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let kinds: BTreeMap<_, _> = types.filter_map(|line| line.split_once(' ')).collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docker");
+    for file in ["grafana/dashboards/triskel.json", "prometheus/rules.yml"] {
+        let text = std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let names = text.split(|c| !is_name(c));
+        let names: BTreeSet<_> = names.filter(|name| name.starts_with("triskel_")).collect();
+        assert!(!names.is_empty(), "{file}");
+        for name in names {
+            let of_histogram = ["_bucket", "_sum", "_count"].iter().any(|end| {
+                name.strip_suffix(end).map(|name| kinds.get(name)) == Some(Some(&"histogram"))
+            });
+            assert!(of_histogram || kinds.contains_key(name), "{file}: {name}");
+        }
+    }
+    member.node.stop().await.unwrap();
 }
