@@ -85,8 +85,8 @@ bugs: ## Sow bugs into the node, and take its defences away, one after the other
 	cargo test --package testnet --features seeded-bugs --test seeded_bugs -- --nocapture
 	cargo test --package triskel --features seeded-bugs --test it -- ::proofs::
 
-bench: ## Measure start, propagation, memory, catching up, transfers, throughput, ordering and the simulator, as JSON
-	cargo bench --bench network --bench throughput --bench ordering --bench simulator
+bench: ## Measure start, propagation, memory, catching up, transfers, throughput, ordering, the protocol and the simulator, as JSON
+	cargo bench --bench network --bench throughput --bench ordering --bench protocol --bench simulator
 
 image: ## Build the container image
 	docker build --file docker/Dockerfile --tag $(IMAGE) .
