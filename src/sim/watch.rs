@@ -6,7 +6,7 @@ use super::world::World;
 use crate::protocol::chain::block::Stream;
 use crate::protocol::chain::id::{BlockId, NodeKey};
 use crate::protocol::link::RoundTrip;
-use crate::protocol::machine::io::{Direction, Event, Origin};
+use crate::protocol::machine::io::{Direction, Event, Origin, Rebuilt};
 
 /// A node has taken a block in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Seen {
     pub arrivals: Vec<Arrival>,
     /// Changes of the order that took blocks back: time in microseconds, node, how many.
     pub undone: Vec<(u64, usize, usize)>,
+    /// Blocks that came in compact form: time in microseconds, node, what it took to have all of them.
+    pub rebuilt: Vec<(u64, usize, Rebuilt)>,
 }
 
 /// Watches.
@@ -95,6 +97,7 @@ impl Watch {
             Event::TipChanged { undone, .. } if *undone > 0 => {
                 self.seen.undone.push((at_us, node, *undone));
             }
+            Event::BlockRebuilt { rebuilt } => self.seen.rebuilt.push((at_us, node, *rebuilt)),
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! How blocks and transactions are passed on.
 
+mod bad_links;
+
 use std::sync::Arc;
 
 use triskel::protocol::chain::block::Block;
