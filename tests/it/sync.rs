@@ -135,6 +135,21 @@ fn the_slowest_peer_is_enough_where_there_is_no_other() {
 }
 
 #[test]
+fn a_node_joins_at_fifty_thousand_blocks() {
+    const BLOCKS: u64 = 50_000;
+    let mut world = grown(star(7, Params::chain(), 2), BLOCKS);
+    world.watch(1);
+    let (_, before) = world.traffic();
+    let took_ms = join(&mut world, 600_000);
+    let (_, after) = world.traffic();
+    println!("{took_ms} ms, {} bytes", after - before);
+    let last = world.tip(0).unwrap().number;
+    assert_eq!(delivered(&mut world), [(Some(0), last as usize)].into());
+    // A heading takes 152 bytes, and a block without transactions some 240: each comes once.
+    assert!(after - before < 450 * last, "{} bytes", after - before);
+}
+
+#[test]
 fn nodes_that_catch_up_serve_each_other() {
     // The first half of the chain is with one node, all of it with another, and the third begins: 2 - 0 - 1.
     let mut config = star(4, Params::chain(), 3);
