@@ -110,7 +110,8 @@ impl Machine {
     ) -> Result<Self, Fault> {
         let mut turn = Turn::new(now, disk);
         let mut rng = Rng::new(seed);
-        let addresses = addresses::AddressBook::new(&mut Rng::new(!seed), config.group_private);
+        let mut secret = Rng::new(!seed);
+        let addresses = addresses::AddressBook::new(&mut secret, config.group_private);
         let mut machine = Self {
             nonce: rng.next_u64(),
             rng,
@@ -123,11 +124,11 @@ impl Machine {
             taken_back: BTreeMap::new(),
             retried: TransactionId::default(),
             orphans: orphans::Orphans::default(),
-            block_holders: Holders::new(MAX_HELD_BLOCKS),
+            block_holders: Holders::new(MAX_HELD_BLOCKS, &mut secret),
             announcements: announce::Announcements::default(),
             fetches: fetch::Fetches::default(),
             pushed: push::Pushed::default(),
-            transaction_holders: Holders::new(MAX_HELD_TRANSACTIONS),
+            transaction_holders: Holders::new(MAX_HELD_TRANSACTIONS, &mut secret),
             connections: sessions::Connections::default(),
             addresses,
             penalties: penalties::Penalties::new(config.ban_ms),

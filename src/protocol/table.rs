@@ -7,13 +7,20 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 #[cfg(feature = "sim")]
 use std::sync::Arc;
 
-/// Values by key. Keys are hashes, or numbers that are spread as well.
+use siphasher::sip::SipHasher13;
+
+use super::rng::Rng;
+
+/// Values by key. Keys are hashes that were calculated here, or numbers that are spread as well.
 #[derive(Clone, Debug)]
-pub(crate) struct Table<K, V>(HashMap<K, V, BuildHasherDefault<Spread>>);
+pub(crate) struct Table<K, V, S = BuildHasherDefault<Spread>>(HashMap<K, V, S>);
+
+/// Values by keys that others may have chosen.
+pub(crate) type GuardedTable<K, V> = Table<K, V, Secret>;
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
@@ -21,7 +28,15 @@ impl<K, V> Default for Table<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V> Table<K, V> {
+impl<K, V> GuardedTable<K, V> {
+    /// An empty one, with a secret of its own.
+    pub(crate) fn guarded(rng: &mut Rng) -> Self {
+        let secret = Secret([rng.next_u64(), rng.next_u64()]);
+        Self(HashMap::with_hasher(secret))
+    }
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
     pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -69,6 +84,19 @@ impl<K: Eq + Hash, T: PartialEq> Table<K, Arc<T>> {
             Some(_) => {}
             None => drop(self.insert(key, Arc::clone(own))),
         }
+    }
+}
+
+/// Whoever does not know it finds no keys that meet in one place.
+#[derive(Clone, Debug)]
+pub(crate) struct Secret([u64; 2]);
+
+impl BuildHasher for Secret {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        let Self([first, second]) = *self;
+        SipHasher13::new_with_keys(first, second)
     }
 }
 
