@@ -21,7 +21,7 @@ impl World {
         let links = self.links.iter();
         let cut: Vec<u64> = links
             .filter(|(_, link)| parted(link.nodes))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for link in cut {
             if self.rng.below(2) == 0 {
@@ -61,7 +61,7 @@ impl World {
         let before = self.config.conditions.insert((from, to), conditions);
         let links: Vec<u64> = self.members[from].conns.values().copied().collect();
         for id in links {
-            let Some(nodes) = self.links.get(&id).map(|link| link.nodes) else {
+            let Some(nodes) = self.links.get(id).map(|link| link.nodes) else {
                 continue;
             };
             if nodes != [from, to] && nodes != [to, from] {
@@ -145,7 +145,7 @@ impl World {
         let links: Vec<_> = self
             .links
             .iter()
-            .map(|(id, link)| (*id, link.nodes))
+            .map(|(id, link)| (id, link.nodes))
             .collect();
         for (id, nodes) in links {
             self.apply_to(id, nodes);
@@ -154,7 +154,7 @@ impl World {
 
     pub(super) fn apply_to(&mut self, link: u64, nodes: [usize; 2]) {
         let conditions = self.lines_between(nodes);
-        if let Some(link) = self.links.get_mut(&link) {
+        if let Some(link) = self.links.get_mut(link) {
             let lines = link.lines.iter_mut().zip(conditions);
             lines.for_each(|(line, conditions)| line.set_conditions(conditions));
         }

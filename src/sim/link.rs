@@ -43,11 +43,56 @@ impl Frame {
     }
 }
 
+/// All links, by number. Each has the two connections of twice its number, and that and one.
+#[derive(Debug, Default)]
+pub(super) struct Links(Vec<Option<Box<Link>>>);
+
+impl Links {
+    /// The connections of the link that comes next.
+    pub(super) fn next_conns(&self) -> [ConnId; 2] {
+        [0, 1].map(|end| ConnId(2 * self.0.len() as u64 + end))
+    }
+
+    /// Adds a link, and tells its number.
+    pub(super) fn add(&mut self, link: Link) -> u64 {
+        self.0.push(Some(Box::new(link)));
+        self.0.len() as u64 - 1
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Link> {
+        self.0.get(id as usize)?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Link> {
+        self.0.get_mut(id as usize)?.as_deref_mut()
+    }
+
+    /// The link of a connection, as long as that has not closed its end.
+    pub(super) fn open(&mut self, conn: ConnId) -> Option<(u64, &mut Link)> {
+        let id = conn.0 / 2;
+        let link = self.get_mut(id)?;
+        link.is_open[link.end(conn)].then_some((id, link))
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<Box<Link>> {
+        self.0.get_mut(id as usize)?.take()
+    }
+
+    /// All that there are, by number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Link)> {
+        (0..)
+            .zip(&self.0)
+            .filter_map(|(id, link)| Some((id, link.as_deref()?)))
+    }
+}
+
 /// A connection between two nodes: index 0 dialled, index 1 was dialled.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) nodes: [usize; 2],
     pub(super) conns: [ConnId; 2],
+    /// Which ends have not closed it.
+    pub(super) is_open: [bool; 2],
     /// What decides when frames arrive, by the index of the receiver.
     pub(super) lines: [Line; 2],
     /// Frames on their way, in the order in which they were sent, by the index of the receiver.
@@ -71,6 +116,7 @@ impl Link {
         Self {
             nodes,
             conns,
+            is_open: [true; 2],
             lines: [0, 1].map(|receiver| Line::new(conditions[receiver], from_us[receiver])),
             queues: Default::default(),
             queued: [0; 2],

@@ -14,7 +14,7 @@ impl World {
     /// Whether a fault at the other end of a connection is no wonder. What a node says that has a role proves nothing.
     pub(super) fn may_fault(&self, node: usize, conn: ConnId) -> bool {
         let link = self.members[node].conns.get(&conn);
-        let link = link.and_then(|link| self.links.get(link));
+        let link = link.and_then(|link| self.links.get(*link));
         let ends = link.map_or([node; 2], |link| link.nodes);
         ends.into_iter().any(|end| self.breaks_rules(end))
     }

@@ -191,7 +191,7 @@ impl World {
     fn turn_gate(&mut self, back: usize) {
         let links: Vec<u64> = self.members[back].conns.values().copied().collect();
         for id in links {
-            if let Some(nodes) = self.links.get(&id).map(|link| link.nodes) {
+            if let Some(nodes) = self.links.get(id).map(|link| link.nodes) {
                 self.apply_to(id, nodes);
                 self.release_one(id);
             }

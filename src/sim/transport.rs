@@ -53,10 +53,7 @@ impl World {
     }
 
     pub(super) fn send(&mut self, node: usize, conn: ConnId, frame: Arc<Frame>) {
-        let Some(id) = self.members[node].conns.get(&conn).copied() else {
-            return;
-        };
-        let Some(link) = self.links.get_mut(&id) else {
+        let Some((id, link)) = self.links.open(conn) else {
             return;
         };
         let receiver = 1 - link.end(conn);
@@ -76,7 +73,7 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, id: u64, receiver: usize) -> Result<(), Violation> {
-        let Some(link) = self.links.get_mut(&id) else {
+        let Some(link) = self.links.get_mut(id) else {
             return Ok(());
         };
         let nodes = link.nodes;
@@ -107,10 +104,12 @@ impl World {
         let Some(id) = self.members[node].conns.remove(&conn) else {
             return;
         };
-        let Some(link) = self.links.get(&id) else {
+        let Some(link) = self.links.get_mut(id) else {
             return;
         };
-        let at_us = link.lines[1 - link.end(conn)].last_us().max(self.now_us);
+        let end = link.end(conn);
+        link.is_open[end] = false;
+        let at_us = link.lines[1 - end].last_us().max(self.now_us);
         self.queue.schedule(at_us, Event::Closing { link: id });
     }
 
@@ -162,14 +161,11 @@ impl World {
             );
             return Ok(());
         };
-        let conns = [ConnId(self.next_conn), ConnId(self.next_conn + 1)];
-        self.next_conn += 2;
-        let id = self.next_link;
-        self.next_link += 1;
+        let conns = self.links.next_conns();
         let nodes = [from, node];
         let conditions = self.lines_between(nodes);
         let link = Link::new(nodes, conns, conditions, [back_us, self.now_us]);
-        self.links.insert(id, link);
+        let id = self.links.add(link);
         self.members[node].conns.insert(conns[1], id);
         self.members[from].conns.insert(conns[0], id);
         self.queue.schedule(
@@ -205,7 +201,7 @@ impl World {
         if self.members[node].life != life {
             return Ok(());
         }
-        let (Some(link), Some(remote)) = (self.links.get(&id), endpoint.address()) else {
+        let (Some(link), Some(remote)) = (self.links.get(id), endpoint.address()) else {
             return self.feed(node, Input::Refused { endpoint });
         };
         let conn = link.conns[0];
@@ -221,7 +217,7 @@ impl World {
 
     /// Ends a link: each end learns of it after a while, frames on the way are lost.
     pub(super) fn reset(&mut self, id: u64) {
-        let Some(link) = self.links.remove(&id) else {
+        let Some(link) = self.links.remove(id) else {
             return;
         };
         for end in [0, 1] {
@@ -238,13 +234,13 @@ impl World {
 
     /// Lets go what no cut holds back any more.
     pub(super) fn release(&mut self) {
-        let ids: Vec<u64> = self.links.keys().copied().collect();
+        let ids: Vec<u64> = self.links.iter().map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| self.release_one(id));
     }
 
     pub(super) fn release_one(&mut self, id: u64) {
         for receiver in [0, 1] {
-            let Some(link) = self.links.get_mut(&id) else {
+            let Some(link) = self.links.get_mut(id) else {
                 return;
             };
             let line = &mut link.lines[receiver];

@@ -129,7 +129,7 @@ impl World {
         let machine = member.machine.iter();
         let sessions = machine.flat_map(|behaviour| behaviour.machine().sessions());
         let seen = sessions.filter_map(|(conn, .., session)| {
-            let link = self.links.get(member.conns.get(&conn)?)?;
+            let link = self.links.get(*member.conns.get(&conn)?)?;
             let receiver = 1 - link.end(conn);
             let (segments, losses) = link.lines[receiver].losses();
             Some(Session {
@@ -150,7 +150,7 @@ impl World {
         let machine = member.machine.iter();
         let sessions = machine.flat_map(|behaviour| behaviour.machine().sessions());
         let opened = sessions.filter(|(_, direction, ..)| *direction == Direction::Outbound);
-        let link = |conn| self.links.get(member.conns.get(&conn)?);
+        let link = |conn| self.links.get(*member.conns.get(&conn)?);
         opened
             .filter_map(|(conn, ..)| link(conn).map(|link| link.nodes[1]))
             .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::check::{Checked, Oracle, Violation};
 use super::disk::Disk;
-use super::link::{FrameKey, Link, Remembered};
+use super::link::{FrameKey, Links, Remembered};
 use super::map::{self, REGIONS};
 use super::mining::{Attempt, Luck};
 use super::queue::{Moment, Queue};
@@ -164,9 +164,7 @@ pub struct World {
     pub(super) now_us: u64,
     pub(super) queue: Queue,
     pub(super) members: Vec<Member>,
-    pub(super) links: BTreeMap<u64, Link>,
-    pub(super) next_link: u64,
-    pub(super) next_conn: u64,
+    pub(super) links: Links,
     /// Nodes of different groups cannot reach each other.
     pub(super) groups: Vec<usize>,
     pub(super) withholders: Vec<Withholder>,
@@ -201,9 +199,7 @@ impl World {
             now_us: 0,
             queue: Queue::default(),
             members: Vec::new(),
-            links: BTreeMap::new(),
-            next_link: 0,
-            next_conn: 0,
+            links: Links::default(),
             groups: vec![0; config.nodes],
             withholders: Vec::new(),
             oracle: Oracle::new(Arc::clone(&config.network)),
