@@ -48,11 +48,9 @@ impl<K: Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
         self.0.insert(key, value)
     }
 
-    pub(crate) fn or_default(&mut self, key: K) -> &mut V
-    where
-        V: Default,
-    {
-        self.0.entry(key).or_default()
+    #[cfg(feature = "sim")]
+    pub(crate) fn or_insert(&mut self, key: K, value: V) -> &mut V {
+        self.0.entry(key).or_insert(value)
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {

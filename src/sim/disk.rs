@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 use std::net::SocketAddr;
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::{AccountId, BlockId, TransactionId};
@@ -36,7 +36,7 @@ type Pruned = (Option<Arc<Block>>, Option<Arc<Undo>>);
 /// Tables in memory, and how to take back what is not durable yet.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    blocks: Table<BlockId, Row>,
+    blocks: Blocks,
     order: Vec<Option<Ordered>>,
     accounts: BTreeMap<AccountId, Account>,
     transactions: Table<TransactionId, Location>,
@@ -45,6 +45,48 @@ pub struct Disk {
     tip: Option<Arc<Tip>>,
     written: u64,
     volatile: VecDeque<(u64, Inverse)>,
+}
+
+/// Numbers of blocks, the same for all disks of a world: who looks for a block looks where somebody has just looked, and finds it
+/// beside those that came with it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Numbers(Arc<Mutex<Table<BlockId, usize>>>);
+
+impl Numbers {
+    fn find(&self, id: &BlockId) -> Option<usize> {
+        self.lock().get(id).copied()
+    }
+
+    fn find_or_give(&self, id: BlockId) -> usize {
+        let mut numbers = self.lock();
+        let next = numbers.len();
+        *numbers.or_insert(id, next)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table<BlockId, usize>> {
+        self.0.lock().expect("nobody panics while looking")
+    }
+}
+
+/// What is stored of blocks.
+#[derive(Clone, Debug, Default)]
+struct Blocks {
+    numbers: Numbers,
+    rows: Vec<Row>,
+}
+
+impl Blocks {
+    fn get(&self, id: &BlockId) -> Option<&Row> {
+        self.rows.get(self.numbers.find(id)?)
+    }
+
+    fn row(&mut self, id: BlockId) -> &mut Row {
+        let number = self.numbers.find_or_give(id);
+        if number >= self.rows.len() {
+            self.rows.resize_with(number + 1, Row::default);
+        }
+        &mut self.rows[number]
+    }
 }
 
 /// What is stored of a block, in one place: it is written, and read, together.
@@ -57,11 +99,11 @@ struct Row {
 }
 
 /// One column of the table of blocks.
-struct Column<'a, V>(&'a mut Table<BlockId, Row>, fn(&mut Row) -> &mut Option<V>);
+struct Column<'a, V>(&'a mut Blocks, fn(&mut Row) -> &mut Option<V>);
 
 impl<V> Rows<BlockId, V> for Column<'_, V> {
     fn replace(&mut self, id: BlockId, value: Option<V>) -> Option<V> {
-        std::mem::replace(self.1(self.0.or_default(id)), value)
+        std::mem::replace(self.1(self.0.row(id)), value)
     }
 }
 
@@ -102,34 +144,46 @@ impl Rows<u64, Ordered> for Vec<Option<Ordered>> {
 /// Sets or removes rows, and tells what was there.
 fn set<K: Clone, V>(
     rows: &mut impl Rows<K, V>,
-    changes: impl IntoIterator<Item = (K, Option<V>)>,
+    changes: impl IntoIterator<IntoIter: ExactSizeIterator<Item = (K, Option<V>)>>,
 ) -> Vec<(K, Option<V>)> {
+    let changes = changes.into_iter();
+    // Most batches change few tables.
+    if changes.len() == 0 {
+        return Vec::new();
+    }
     let change = |(key, value): (K, Option<V>)| (key.clone(), rows.replace(key, value));
-    changes.into_iter().map(change).collect()
+    changes.map(change).collect()
 }
 
-fn bodies(blocks: &mut Table<BlockId, Row>) -> Column<'_, Arc<Block>> {
+fn bodies(blocks: &mut Blocks) -> Column<'_, Arc<Block>> {
     Column(blocks, |row| &mut row.block)
 }
 
-fn records(blocks: &mut Table<BlockId, Row>) -> Column<'_, Arc<Record>> {
+fn records(blocks: &mut Blocks) -> Column<'_, Arc<Record>> {
     Column(blocks, |row| &mut row.record)
 }
 
-fn positions(blocks: &mut Table<BlockId, Row>) -> Column<'_, u64> {
+fn positions(blocks: &mut Blocks) -> Column<'_, u64> {
     Column(blocks, |row| &mut row.position)
 }
 
-fn undo(blocks: &mut Table<BlockId, Row>) -> Column<'_, Arc<Undo>> {
+fn undo(blocks: &mut Blocks) -> Column<'_, Arc<Undo>> {
     Column(blocks, |row| &mut row.undo)
 }
 
 /// Changes that remove nothing.
-fn all<K, V>(rows: BTreeMap<K, V>) -> impl Iterator<Item = (K, Option<V>)> {
+fn all<K, V>(rows: BTreeMap<K, V>) -> impl ExactSizeIterator<Item = (K, Option<V>)> {
     rows.into_iter().map(|(key, value)| (key, Some(value)))
 }
 
 impl Disk {
+    /// An empty one.
+    pub(super) fn new(numbers: &Numbers) -> Self {
+        let mut disk = Self::default();
+        disk.blocks.numbers = numbers.clone();
+        disk
+    }
+
     /// Writes a batch and returns its number. Visible at once, durable when [`Disk::sync`] says so.
     pub fn write(&mut self, batch: Batch) -> u64 {
         let present = |(key, account): (AccountId, Account)| {
@@ -148,7 +202,7 @@ impl Disk {
                 .pruned
                 .into_iter()
                 .map(|id| {
-                    let row = blocks.or_default(id);
+                    let row = blocks.row(id);
                     (id, (row.block.take(), row.undo.take()))
                 })
                 .collect(),

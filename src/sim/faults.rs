@@ -249,7 +249,7 @@ impl World {
         if member.machine.is_some() {
             return;
         }
-        member.disk = Disk::default();
+        member.disk = Disk::new(&self.numbers);
         member.durable = None;
         self.trace.add(self.now_us, node, "wipe", &[]);
     }

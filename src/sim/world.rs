@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::check::{Checked, Oracle, Violation};
-use super::disk::Disk;
+use super::disk::{Disk, Numbers};
 use super::link::{FrameKey, Links, Remembered};
 use super::map::{self, REGIONS};
 use super::mining::{Attempt, Luck};
@@ -172,6 +172,7 @@ pub struct World {
     pub(super) trace: Trace,
     pub(super) answers: BTreeMap<Ticket, Result<TransactionId, AdmissionError>>,
     pub(super) next_ticket: u64,
+    pub(super) numbers: Numbers,
     /// Every block that a node has had.
     pub(super) blocks: Table<BlockId, Arc<Block>>,
     /// Their places, as the first of them wrote them: nearly always all write the same.
@@ -206,6 +207,7 @@ impl World {
             trace: Trace::new(),
             answers: BTreeMap::new(),
             next_ticket: 0,
+            numbers: Numbers::default(),
             blocks: Table::default(),
             records: Table::default(),
             undo: Table::default(),
@@ -242,7 +244,7 @@ impl World {
         };
         Member {
             machine: None,
-            disk: Disk::default(),
+            disk: Disk::new(&self.numbers),
             rng: self.rng.fork(),
             config,
             clock_offset_ms: 0,
