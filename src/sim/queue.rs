@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use super::world::Event;
 
@@ -35,27 +36,87 @@ impl PartialEq for Scheduled {
 
 impl Eq for Scheduled {}
 
+/// Microseconds of a slot, as a power of two.
+const SLOT_BITS: u32 = 10;
+
+/// Slots ahead: further than nearly all frames travel.
+const SLOTS: usize = 256;
+
 /// Events by time. None is ever taken back: who has scheduled one that may be void remembers its moment.
-#[derive(Default)]
+///
+/// What happens soon waits in slots of about a millisecond, in no order, and is put in order when its slot has come (a calendar
+/// queue: Brown, 1988). So an order is kept among few.
 pub(super) struct Queue {
-    heap: BinaryHeap<Scheduled>,
+    /// Up to the present slot.
+    present: BinaryHeap<Scheduled>,
+    /// The number of the present slot.
+    slot: u64,
+    /// Those that follow, each at the remainder of its number.
+    slots: Vec<Vec<Scheduled>>,
+    /// How many wait in them.
+    soon: usize,
+    /// Whatever was too far ahead when it was scheduled.
+    later: BinaryHeap<Scheduled>,
     count: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            present: BinaryHeap::new(),
+            slot: 0,
+            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            soon: 0,
+            later: BinaryHeap::new(),
+            count: 0,
+        }
+    }
 }
 
 impl Queue {
     pub(super) fn schedule(&mut self, at_us: u64, event: Event) -> Moment {
         self.count += 1;
         let moment = (at_us, self.count);
-        self.heap.push(Scheduled { moment, event });
+        let scheduled = Scheduled { moment, event };
+        let slot = slot(at_us);
+        if slot <= self.slot {
+            self.present.push(scheduled);
+        } else if slot - self.slot < SLOTS as u64 {
+            self.soon += 1;
+            self.slots[slot as usize % SLOTS].push(scheduled);
+        } else {
+            self.later.push(scheduled);
+        }
         moment
     }
 
     /// The time of the next event, in microseconds.
-    pub(super) fn next_us(&self) -> Option<u64> {
-        self.heap.peek().map(|next| next.moment.0)
+    pub(super) fn next_us(&mut self) -> Option<u64> {
+        while self.present.is_empty() {
+            let later = self.later.peek().map(|first| slot(first.moment.0));
+            self.slot = match (self.soon, later) {
+                (0, None) => return None,
+                (0, Some(later)) => later,
+                _ => self.slot + 1,
+            };
+            let due = &mut self.slots[self.slot as usize % SLOTS];
+            self.soon -= due.len();
+            self.present.extend(due.drain(..));
+            while let Some(first) = self.later.peek_mut()
+                && slot(first.moment.0) <= self.slot
+            {
+                self.present.push(PeekMut::pop(first));
+            }
+        }
+        self.present.peek().map(|next| next.moment.0)
     }
 
     pub(super) fn pop(&mut self) -> Option<(Moment, Event)> {
-        self.heap.pop().map(|next| (next.moment, next.event))
+        self.next_us()?;
+        self.present.pop().map(|next| (next.moment, next.event))
     }
+}
+
+fn slot(at_us: u64) -> u64 {
+    at_us >> SLOT_BITS
 }
