@@ -452,7 +452,10 @@ impl<'a> Turn<'a> {
     }
 
     fn finish(self, out: &mut Outbox) {
-        out.0.extend(self.out);
+        match out.0.is_empty() {
+            true => out.0 = self.out,
+            false => out.0.extend(self.out),
+        }
         // Without changes as well: what an answer speaks of may have been written by an earlier turn and not be durable yet.
         if !self.overlay.batch.is_empty() || !self.after.is_empty() {
             out.push(Effect::Persist(Box::new(self.overlay.batch)));

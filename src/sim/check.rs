@@ -4,7 +4,7 @@
 //! its states, and a node is compared whenever its order has changed, so that the check costs what the change was.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::digest::Accumulator;
@@ -38,8 +38,8 @@ struct State {
     accounts: BTreeMap<AccountId, Account>,
     accumulator: Accumulator,
     issued: u64,
-    /// What the first node has found to follow: nearly all others find the same.
-    next: OnceLock<(Ordered, Weak<Self>)>,
+    /// What nodes have found to follow: others find the same.
+    next: Mutex<Vec<(Ordered, Weak<Self>)>>,
     /// The parents, found first, whose order ends here.
     end: OnceLock<Vec<BlockId>>,
 }
@@ -79,7 +79,7 @@ impl Oracle {
             accounts,
             accumulator,
             issued: network.genesis_supply(),
-            next: OnceLock::new(),
+            next: Mutex::default(),
             end: OnceLock::new(),
         };
         Self {
@@ -142,17 +142,17 @@ impl Oracle {
             return Ok(());
         }
         match self.orders.get(&tip.parents) {
-            Some(prefix) if *prefix == state.prefix => Ok(()),
-            Some(_) => Err(format!(
-                "another node orders the past of {:?} otherwise",
-                tip.parents
-            )),
-            None => {
-                self.orders.insert(tip.parents.clone(), state.prefix);
-                state.end.get_or_init(|| tip.parents.clone());
-                Ok(())
+            Some(prefix) if *prefix == state.prefix => {}
+            Some(_) => {
+                return Err(format!(
+                    "another node orders the past of {:?} otherwise",
+                    tip.parents
+                ));
             }
+            None => drop(self.orders.insert(tip.parents.clone(), state.prefix)),
         }
+        state.end.get_or_init(|| tip.parents.clone());
+        Ok(())
     }
 
     fn after(
@@ -162,24 +162,40 @@ impl Oracle {
         ordered: Ordered,
         view: &dyn View,
     ) -> Result<Arc<State>, String> {
-        if let Some((next, state)) = before.next.get()
-            && *next == ordered
-            && let Some(state) = state.upgrade()
+        let mut next = before.next.lock().expect("nobody panics while looking");
+        let same = |(other, _): &&(Ordered, Weak<State>)| *other == ordered;
+        if let Some(state) = next
+            .iter()
+            .find(same)
+            .and_then(|(_, state)| state.upgrade())
         {
             return Ok(state);
         }
-        let mut bytes = before.prefix.to_vec();
-        bytes.extend(ordered.id.0);
-        bytes.push(ordered.colour as u8);
-        let prefix = *blake3::hash(&bytes).as_bytes();
+        next.retain(|(_, state)| state.strong_count() > 0);
+        let state = self.join(before, block, ordered, view)?;
+        next.push((ordered, Arc::downgrade(&state)));
+        Ok(state)
+    }
+
+    /// Finds the state of a node that came there another way, or replays the block.
+    fn join(
+        &mut self,
+        before: &State,
+        block: &Block,
+        ordered: Ordered,
+        view: &dyn View,
+    ) -> Result<Arc<State>, String> {
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update(&before.prefix)
+            .update(&ordered.id.0)
+            .update(&[ordered.colour as u8]);
+        let prefix = *hasher.finalize().as_bytes();
         if let Some(state) = self.states.get(&prefix).and_then(Weak::upgrade) {
             return Ok(state);
         }
         check_parents(view, block)?;
         let state = Arc::new(self.replay(before, prefix, block, ordered.colour)?);
-        before
-            .next
-            .get_or_init(|| (ordered, Arc::downgrade(&state)));
         if self.states.len() > 100 * DEPTH {
             self.states.retain(|state| state.strong_count() > 0);
         }
@@ -262,7 +278,7 @@ impl Oracle {
             accounts,
             accumulator,
             issued,
-            next: OnceLock::new(),
+            next: Mutex::default(),
             end: OnceLock::new(),
         })
     }

@@ -29,11 +29,12 @@ impl World {
         };
         let machine = birth(config, network, seed, time, &member.disk, &mut out);
         let machine = machine.map_err(|fault| self.fault(node, &fault))?;
+        let deadline_ms = machine.next_deadline();
         self.members[node].machine = Some(machine);
         self.trace.add(self.now_us, node, "start", &[]);
         self.perform(node, out)?;
         self.examine(node)?;
-        self.set_timer(node);
+        self.set_timer(node, deadline_ms);
         Ok(())
     }
 
@@ -121,6 +122,7 @@ impl World {
         // A copy of a block that is known changes nothing, and most of what arrives are such.
         let mut is_quiet = true;
         let mut next = Some(input);
+        let mut deadline_ms = None;
         while let Some(input) = next {
             self.record(node, &input);
             let member = &mut self.members[node];
@@ -129,7 +131,7 @@ impl World {
             };
             let mut out = Outbox::default();
             let handled = machine.handle(time, input, &member.disk, &mut out);
-            let deadline_ms = machine.next_deadline();
+            deadline_ms = machine.next_deadline();
             let is_due = deadline_ms.is_some_and(|at_ms| at_ms <= time.monotonic_ms);
             next = is_due.then_some(Input::Wake);
             handled.map_err(|fault| self.fault(node, &fault))?;
@@ -139,7 +141,7 @@ impl World {
         if !is_quiet {
             self.examine(node)?;
         }
-        self.set_timer(node);
+        self.set_timer(node, deadline_ms);
         Ok(())
     }
 
@@ -192,12 +194,11 @@ impl World {
         Ok(())
     }
 
-    /// Sets a node's timer to when it wants to be woken.
-    fn set_timer(&mut self, node: usize) {
+    /// Sets a node's timer to when it wants to be woken, as long as it runs.
+    fn set_timer(&mut self, node: usize, deadline_ms: Option<u64>) {
         let member = &mut self.members[node];
-        let machine = member.machine.as_ref();
-        let deadline = machine.and_then(|machine| machine.next_deadline());
-        let at_us = deadline.map(|at_ms| (at_ms * 1_000).max(self.now_us));
+        let deadline_ms = deadline_ms.filter(|_| member.machine.is_some());
+        let at_us = deadline_ms.map(|at_ms| (at_ms * 1_000).max(self.now_us));
         if member.wake.map(|(at_us, _)| at_us) != at_us {
             let schedule = |at_us| self.queue.schedule(at_us, Event::Wake { node });
             member.wake = at_us.map(schedule);

@@ -1,6 +1,7 @@
 //! Accounts, and how a block changes them and is undone.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
@@ -68,10 +69,7 @@ pub fn apply(
     block: &Block,
     colour: Colour,
 ) -> Result<(), Fault> {
-    let mut accounts = Changes {
-        before: BTreeMap::new(),
-        after: BTreeMap::new(),
-    };
+    let mut accounts = Changes::default();
     let mut fees = 0;
     let mut applied = Vec::with_capacity(block.body().transactions.len());
     for (index, transaction) in block.body().transactions.iter().enumerate() {
@@ -114,15 +112,17 @@ pub fn apply(
     }
     tip.issued += reward;
     tip.transactions += applied.iter().filter(|applied| **applied).count() as u64;
-    let Changes { mut before, after } = accounts;
-    before.retain(|id, account| after[id] != *account);
-    for (id, old) in &before {
-        tip.accumulator.remove(id, old);
-        tip.accumulator.add(id, &after[id]);
-        overlay.batch.accounts.insert(*id, after[id]);
+    let mut before = Vec::with_capacity(accounts.0.len());
+    for (id, (old, new)) in accounts.0 {
+        if old != new {
+            tip.accumulator.remove(&id, &old);
+            tip.accumulator.add(&id, &new);
+            overlay.batch.accounts.insert(id, new);
+            before.push((id, old));
+        }
     }
     let undo = Undo {
-        accounts: before.into_iter().collect(),
+        accounts: before,
         issued: reward,
         applied,
     };
@@ -153,21 +153,18 @@ pub fn undo(overlay: &mut Overlay<'_>, tip: &mut Tip, block: &Arc<Block>) -> Res
 }
 
 /// Accounts that a block touches, as they were and as they are.
-struct Changes {
-    before: BTreeMap<AccountId, Account>,
-    after: BTreeMap<AccountId, Account>,
-}
+#[derive(Default)]
+struct Changes(BTreeMap<AccountId, (Account, Account)>);
 
 impl Changes {
     fn get(&mut self, view: &dyn View, id: &AccountId) -> Result<&mut Account, Fault> {
-        if !self.before.contains_key(id) {
-            let account = view.account(id)?;
-            self.before.insert(*id, account);
-            self.after.insert(*id, account);
-        }
-        Ok(self
-            .after
-            .get_mut(id)
-            .expect("inserted together with `before`"))
+        let (_, account) = match self.0.entry(*id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let account = view.account(id)?;
+                entry.insert((account, account))
+            }
+        };
+        Ok(account)
     }
 }

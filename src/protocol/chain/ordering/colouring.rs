@@ -1,7 +1,5 @@
 //! The colouring: selected parent, merge set, blue and red, from the parents alone.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::dag::{Dag, Index, Limits};
 use crate::protocol::bugs::{Defence, lacks};
 use crate::protocol::chain::view::Progress;
@@ -56,7 +54,7 @@ impl Dag {
         let selected_parent = selected.expect("the caller has at least one parent");
         let mut merge_set = self.merge_set(selected_parent, parents)?;
         merge_set.sort_unstable_by_key(|block| self.rank(*block));
-        let mut painter = Painter::new(self, selected_parent);
+        let mut painter = Painter::new(self, selected_parent, merge_set.len());
         let merged: Vec<_> = merge_set
             .into_iter()
             .map(|block| (block, painter.paint(block)))
@@ -64,7 +62,7 @@ impl Dag {
         let base = self.node(selected_parent);
         let mut colouring = Colouring {
             selected_parent,
-            anticones: painter.anticones.into_iter().collect(),
+            anticones: painter.anticones,
             blue_score: base.blue_score + painter.blues.len() as u64,
             work: base.work,
             past: base.past + 1 + merged.len() as u64,
@@ -87,7 +85,6 @@ impl Dag {
         let Limits {
             merge_limit: limit, ..
         } = self.limits;
-        let mut found = BTreeSet::new();
         let mut open: Vec<_> = parents
             .iter()
             .copied()
@@ -98,7 +95,8 @@ impl Dag {
                 return Err(MergeError::Redundant);
             }
         }
-        found.extend(open.iter().copied());
+        let mut found = open.clone();
+        found.sort_unstable();
         while let Some(block) = open.pop() {
             for parent in &self.node(block).parents {
                 let known = !self.holds(*parent)
@@ -110,7 +108,8 @@ impl Dag {
                 if parents.contains(parent) {
                     return Err(MergeError::Redundant);
                 }
-                if found.insert(*parent) {
+                if let Err(place) = found.binary_search(parent) {
+                    found.insert(place, *parent);
                     open.push(*parent);
                 }
             }
@@ -118,7 +117,7 @@ impl Dag {
                 return Err(MergeError::Size { limit });
             }
         }
-        Ok(found.into_iter().collect())
+        Ok(found)
     }
 
     /// A red block from long ago would let a few who merge it reorder what others have settled, so it must not be merged any more;
@@ -150,16 +149,19 @@ struct Painter<'a> {
     selected_parent: Index,
     /// The selected parent and the blue blocks so far.
     blues: Vec<Index>,
-    anticones: BTreeMap<Index, u16>,
+    /// Sizes of anticones that have changed, ascending by block.
+    anticones: Vec<(Index, u16)>,
 }
 
 impl<'a> Painter<'a> {
-    fn new(dag: &'a Dag, selected_parent: Index) -> Self {
+    fn new(dag: &'a Dag, selected_parent: Index, merged: usize) -> Self {
+        let mut blues = Vec::with_capacity(1 + merged);
+        blues.push(selected_parent);
         Self {
             dag,
             selected_parent,
-            blues: vec![selected_parent],
-            anticones: BTreeMap::from([(selected_parent, 0)]),
+            blues,
+            anticones: vec![(selected_parent, 0)],
         }
     }
 
@@ -168,12 +170,24 @@ impl<'a> Painter<'a> {
         let Some((size, touched)) = self.anticone(block) else {
             return false;
         };
-        self.anticones.insert(block, size);
+        self.set(block, size);
         for (blue, size) in touched {
-            self.anticones.insert(blue, size + 1);
+            self.set(blue, size + 1);
         }
         self.blues.push(block);
         true
+    }
+
+    fn set(&mut self, blue: Index, size: u16) {
+        match self.find(blue) {
+            Ok(place) => self.anticones[place].1 = size,
+            Err(place) => self.anticones.insert(place, (blue, size)),
+        }
+    }
+
+    fn find(&self, blue: Index) -> Result<usize, usize> {
+        self.anticones
+            .binary_search_by_key(&blue, |(other, _)| *other)
     }
 
     /// The blue blocks in the anticone of `block`: how many, and each with the size of its own blue anticone so far. `None` if the
@@ -223,8 +237,8 @@ impl<'a> Painter<'a> {
 
     /// The size of a blue block's blue anticone, as the last block of the chain that changed it has left it.
     fn anticone_size(&self, blue: Index) -> u16 {
-        if let Some(size) = self.anticones.get(&blue) {
-            return *size;
+        if let Ok(place) = self.find(blue) {
+            return self.anticones[place].1;
         }
         let mut chain = self.selected_parent;
         while self.dag.holds(chain) {

@@ -36,9 +36,8 @@ impl Dag {
 
     /// Adds to the best tip as many of the others as the rules allow, the best first.
     fn join(&self, sink: Index, others: &[Index]) -> Selection {
-        let mut parents = vec![sink];
-        let most = self.limits.max_parents - 1;
-        parents.extend(others.iter().take(most));
+        let all = std::iter::once(&sink).chain(others);
+        let mut parents: Vec<_> = all.copied().take(self.limits.max_parents).collect();
         // As a rule all of them go together.
         let colouring = match self.colour(&parents) {
             Ok(colouring) => colouring,
@@ -121,6 +120,7 @@ impl Dag {
 struct Candidates<'a> {
     dag: &'a Dag,
     heap: BinaryHeap<(Work, BlockId, Index)>,
+    /// Those that are no tips: they can be met again.
     seen: BTreeSet<Index>,
 }
 
@@ -131,18 +131,21 @@ impl<'a> Candidates<'a> {
             heap: BinaryHeap::new(),
             seen: BTreeSet::new(),
         };
-        let tips: Vec<_> = dag.tips().collect();
-        candidates.extend(&tips);
+        dag.tips().for_each(|tip| candidates.push(tip));
         candidates
     }
 
-    fn extend(&mut self, blocks: &[Index]) {
-        for block in blocks.iter().filter(|block| self.dag.holds(**block)) {
-            if self.seen.insert(*block) {
-                let (work, id) = self.dag.rank(*block);
-                self.heap.push((work, id, *block));
+    fn extend(&mut self, parents: &[Index]) {
+        for parent in parents.iter().filter(|parent| self.dag.holds(**parent)) {
+            if self.seen.insert(*parent) {
+                self.push(*parent);
             }
         }
+    }
+
+    fn push(&mut self, block: Index) {
+        let (work, id) = self.dag.rank(block);
+        self.heap.push((work, id, block));
     }
 }
 
