@@ -443,7 +443,9 @@ impl Machine {
     ) {
         match reason {
             Some(Reason::Itself) => self.addresses.own(endpoint),
-            Some(Reason::Duplicate | Reason::Tested | Reason::Surplus) => self.recheck(turn, endpoint),
+            Some(Reason::Duplicate | Reason::Tested | Reason::Surplus) => {
+                self.recheck(turn, endpoint)
+            }
             _ => {
                 let delay = self.redial_delay(turn, endpoint, stood);
                 let is_kept = self.addresses.is_kept(endpoint) && !bug(Bug::LostPeerNotDialled);
