@@ -9,7 +9,8 @@ use triskel::protocol::chain::id::{BlockId, StateDigest};
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::view::Tip;
 use triskel::protocol::chain::work::Work;
-use triskel::protocol::machine::io::ConnId;
+use triskel::protocol::endpoint::Endpoint;
+use triskel::protocol::machine::io::{Command, ConnId, Input};
 use triskel::protocol::wire::message::{Claim, Message, Received};
 
 use crate::stage::{EPOCH_MS, Stage, key};
@@ -46,6 +47,19 @@ impl Rig {
     pub(super) fn greet(&mut self, peer: u64, claim: Claim) {
         let remote = SocketAddr::from((Ipv4Addr::new(10, 0, 0, peer as u8), 9_000));
         let conn = self.stage.accept(remote);
+        self.conns.insert(peer, conn);
+        self.stage.greet_claiming(conn, key(peer), claim);
+    }
+
+    /// The same, of a peer to which the operator wants a connection, and the machine opens it.
+    pub(super) fn reach(&mut self, peer: u64, claim: Claim) {
+        let remote = SocketAddr::from((Ipv4Addr::new(10, 0, 0, peer as u8), 9_000));
+        let endpoint = Endpoint::from(remote);
+        self.stage
+            .feed(Input::Command(Command::Connect(endpoint.clone())));
+        self.pass(1);
+        assert!(self.stage.dials.contains(&endpoint));
+        let conn = self.stage.answer(&endpoint);
         self.conns.insert(peer, conn);
         self.stage.greet_claiming(conn, key(peer), claim);
     }

@@ -294,3 +294,26 @@ fn nothing_is_remembered_of_claims_alone() {
             .all(|(_, reason)| !matches!(reason, Reason::Fault(_)))
     );
 }
+
+#[test]
+fn however_many_claim_most_and_stay_silent_who_was_dialled_waits_for_one_of_them() {
+    const LIARS: u64 = 20;
+    let (mut rig, mut model, _) = grown(20);
+    let better = chain(&mut model, 30, 2);
+    for liar in 0..LIARS {
+        rig.greet(100 + liar, endless(liar as u8));
+    }
+    let last = better.last().unwrap();
+    rig.reach(2, claim_of(last, work(&model, last), 30));
+    // The first of them has the lead until its answer is late.
+    rig.pass(11_000);
+    serve(&mut rig, 2, &better);
+    assert_eq!(rig.tip().id, last.id());
+    // So do others, when there is nothing else to ask for; and who was dialled goes before those that have waited for longer.
+    let best = chain(&mut model, 40, 3);
+    let last = best.last().unwrap();
+    rig.reach(3, claim_of(last, work(&model, last), 40));
+    rig.pass(11_000);
+    serve(&mut rig, 3, &best);
+    assert_eq!(rig.tip().id, last.id());
+}

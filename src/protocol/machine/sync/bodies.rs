@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::protocol::chain::block::Block;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::{Fault, View};
-use crate::protocol::machine::io::{ConnId, Origin};
+use crate::protocol::machine::io::{ConnId, Direction, Origin};
 use crate::protocol::machine::orphans::Purpose;
 use crate::protocol::machine::{Machine, Turn};
 use crate::protocol::wire::limits::{MAX_BLOCKS, MAX_BLOCKS_BYTES};
@@ -73,23 +73,28 @@ impl Machine {
         Ok(())
     }
 
-    /// Asks for bodies, as many as there is room for, always the peer that has least to deliver and does it soonest.
+    /// Asks for bodies, as many as there is room for, always the peer that has least to deliver and does it soonest. Of those with
+    /// equally much first who has shown that it has them, or was dialled: the others have claimed it, and may be many.
     pub(super) fn ask_for_bodies(&mut self, turn: &mut Turn<'_>) {
         let now_ms = turn.now.monotonic_ms;
         let number = self.chain.tip().number;
         loop {
             let sync = &self.sync;
             let has_blocks = |conn: ConnId| sync.proofs.iter().any(|proof| proof.conn == conn);
+            let leader = sync.proofs.first().map(|proof| proof.conn);
+            let has_shown = |conn| leader == Some(conn) || sync.allies.contains(&conn);
             let free = self
                 .connections
                 .sessions()
-                .filter_map(|(conn, _, session)| {
+                .filter_map(|(conn, connection, session)| {
                     let is_source = (has_blocks(conn) || !session.wanted.is_empty())
                         && session.claim.pruned <= number
                         && !sync.sources.owes(conn)
                         && sync.sources.rests_until_ms(conn, now_ms).is_none();
                     let load = sync.window.load(conn).filter(|_| is_source)?;
-                    Some((load, sync.sources.average_ms(conn), conn))
+                    let is_chosen = connection.direction == Direction::Outbound;
+                    let only_claims = !is_chosen && !has_shown(conn);
+                    Some((load, only_claims, sync.sources.average_ms(conn), conn))
                 });
             let Some((.., conn)) = free.min() else {
                 return;

@@ -9,14 +9,14 @@ use crate::protocol::chain::block::Heading;
 use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::chain::work::Work;
-use crate::protocol::machine::io::{ConnId, Event, Origin};
+use crate::protocol::machine::io::{ConnId, Direction, Event, Origin};
 use crate::protocol::machine::{Machine, Turn, serve};
 use crate::protocol::wire::limits::{MAX_LOCATOR, MAX_PROOFS};
 use crate::protocol::wire::message::Message;
 
 impl Machine {
     /// Asks the most promising peer for its headings, if one has what this node has not: to lead if nobody does, and else as a
-    /// rival if it claims more than the leader has proven.
+    /// rival if it claims more than the leader has proven. First those that this node has dialled, then who claims most.
     pub(in crate::protocol::machine) fn seek(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let now_ms = turn.now.monotonic_ms;
         self.sync.seek_ms = None;
@@ -56,8 +56,13 @@ impl Machine {
             return Ok(None);
         }
         let leading = leader.map(|leader| leader.proven);
-        let mut best: Option<(Work, BlockId, ConnId)> = None;
-        for (conn, session) in connections.sessions_mut() {
+        let mut best: Option<(bool, Work, BlockId, ConnId)> = None;
+        for (conn, connection) in &mut connections.0 {
+            let conn = *conn;
+            let is_chosen = connection.direction == Direction::Outbound;
+            let Some(session) = &mut connection.session else {
+                continue;
+            };
             let is_asked = sync.proofs.iter().any(|proof| proof.conn == conn);
             let is_rival = leading
                 .is_some_and(|proven| session.claim.work <= proven || sync.allies.contains(&conn));
@@ -80,7 +85,8 @@ impl Machine {
                 }
             }
             session.wanted = still;
-            let rank = (session.claim.work, session.claim.tip, conn);
+            // Who connects may claim anything, as often as there are places; whom this node has dialled it has chosen itself.
+            let rank = (is_chosen, session.claim.work, session.claim.tip, conn);
             if !session.wanted.is_empty() && best.is_none_or(|best| rank > best) {
                 best = Some(rank);
             }
