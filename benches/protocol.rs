@@ -47,18 +47,34 @@ const NODES: usize = 50;
 /// Blocks that each side finds meanwhile.
 const FORKS: [u64; 4] = [1, 10, 100, 1_000];
 
+/// How the sides hang together when they do.
+#[derive(Clone, Copy, PartialEq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Between {
+    /// Each node has dialled two of the other side.
+    Everybody,
+    /// Two links are all: the rest of a side learns from those who have caught up.
+    TwoLinks,
+}
+
 fn healing() -> Value {
     let seeds = std::env::var("SEEDS").map_or(20, |text| text.parse().expect("a number"));
     let mut rows = Vec::new();
-    for (name, params) in [("chain", Params::chain()), ("tri", Params::tri())] {
+    let networks = [("chain", Params::chain()), ("tri", Params::tri())];
+    let kinds = [Between::Everybody, Between::TwoLinks];
+    for ((name, params), between) in networks
+        .iter()
+        .flat_map(|one| kinds.map(|kind| (one, kind)))
+    {
         for fork in FORKS {
             let healed: Vec<_> = (1..=seeds)
-                .map(|seed| heal(seed, params.clone(), fork))
+                .map(|seed| heal(around_the_world(seed, params.clone(), between), fork))
                 .collect();
             let column = |value: fn(&Healed) -> f64| summary(healed.iter().map(value).collect());
             rows.push(json!({
                 "network": name,
                 "nodes": NODES,
+                "links_between": between,
                 "fork": fork,
                 "runs": seeds,
                 "milliseconds": column(|run| run.took_ms),
@@ -87,8 +103,8 @@ impl Healed {
 
 /// Parts a network around the world until each side has a fork of its own, and heals it. Nobody mines then: what is measured is how
 /// long it takes to agree, and not luck.
-fn heal(seed: u64, params: Params, fork: u64) -> Healed {
-    let config = around_the_world(seed, params);
+fn heal(config: WorldConfig, fork: u64) -> Healed {
+    let seed = config.seed;
     let diameter_ms = diameter_ms(&config);
     let mut world = World::new(config).expect("the world starts");
     let run_for = |world: &mut World, duration_ms| {
@@ -140,8 +156,8 @@ fn mine(world: &mut World, chosen: impl Fn(usize) -> bool, mining: bool) {
     }
 }
 
-/// Each node dials two of each side, so that neither side falls apart. Those of each side are everywhere.
-fn around_the_world(seed: u64, params: Params) -> WorldConfig {
+/// Each node dials two of its own side, so that neither falls apart. Those of each side are everywhere.
+fn around_the_world(seed: u64, params: Params, between: Between) -> WorldConfig {
     let mut config = config(seed, params, NODES);
     let mut rng = Rng::new(seed);
     let mut places: Vec<usize> = (0..NODES).map(|node| node % REGIONS.len()).collect();
@@ -151,9 +167,15 @@ fn around_the_world(seed: u64, params: Params) -> WorldConfig {
     config.edges.clear();
     for node in 1..NODES {
         for side in 0..2 {
+            let is_bridge = node % (NODES / 2) == 1;
+            let count = match between {
+                _ if node % 2 == side => 2,
+                Between::Everybody => 2,
+                Between::TwoLinks => usize::from(is_bridge),
+            };
             let mut earlier: Vec<usize> = (0..node).filter(|other| other % 2 == side).collect();
             rng.shuffle(&mut earlier);
-            let dialled = earlier.into_iter().take(2);
+            let dialled = earlier.into_iter().take(count);
             config.edges.extend(dialled.map(|other| (node, other)));
         }
     }

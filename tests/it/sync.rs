@@ -154,6 +154,8 @@ fn nodes_that_catch_up_serve_each_other() {
     // The first half of the chain is with one node, all of it with another, and the third begins: 2 - 0 - 1.
     let mut config = star(4, Params::chain(), 3);
     config.edges = vec![(1, 0), (2, 0)];
+    // Who catches up tells by pings how far it is.
+    config.ping_interval_ms = 2_000;
     let mut world = World::new(config).unwrap();
     world.crash(0).unwrap();
     world.crash(2).unwrap();
@@ -234,6 +236,28 @@ fn a_fork_of_a_thousand_blocks_on_both_sides_heals() {
     world.heal().unwrap();
     assert!(world.run_until(30_000, World::agrees).unwrap());
     assert!(world.store(0).position(&block).unwrap().is_some());
+}
+
+#[test]
+fn who_has_caught_up_leads_those_behind_it_at_once() {
+    // 0 - 1 - 2 - 3, of which only the first has the chain.
+    let mut config = star(8, Params::chain(), 4);
+    config.edges = (1..4).map(|node| (node, node - 1)).collect();
+    let mut world = World::new(config).unwrap();
+    world.partition(&[0, 1, 1, 1]).unwrap();
+    for node in 1..4 {
+        world.mine(node, false).unwrap();
+    }
+    let is_long = |world: &World| world.tip(0).unwrap().number >= 400;
+    assert!(world.run_until(4_000_000, is_long).unwrap());
+    world.mine(0, false).unwrap();
+    let begin_ms = world.now_ms();
+    world.heal().unwrap();
+    assert!(world.run_until(60_000, World::agrees).unwrap());
+    let took_ms = world.now_ms() - begin_ms;
+    println!("{took_ms} ms");
+    // Each has to ask twice, for headings and for blocks; a link takes 25 ms. Pings come every ten seconds.
+    assert!(took_ms < 1_000, "{took_ms} ms");
 }
 
 #[test]

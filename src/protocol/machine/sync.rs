@@ -40,7 +40,7 @@ use crate::protocol::wire::message::Claim;
 /// A node that lacks more blocks than this does not mine, if they prove more work than its own, and passes nothing on.
 const MINING_LAG: usize = 16;
 
-/// What a peer has just claimed is most likely on its way already, as new blocks.
+/// What a peer has just claimed is most likely on its way already, as new blocks. Unless it is here, and waits for its parents.
 const GRACE_MS: u64 = 1_000;
 
 /// How many times the timeout of an answer a peer has to prove enough while others wait to be asked.
@@ -55,6 +55,8 @@ pub(super) struct Sync {
     allies: BTreeSet<ConnId>,
     window: Window,
     sources: Sources,
+    /// Blocks taken in since it began.
+    taken: usize,
     /// When somebody should be asked who is not asked yet.
     seek_ms: Option<u64>,
 }
@@ -140,9 +142,13 @@ impl Machine {
         claim: Claim,
     ) -> Result<(), Fault> {
         let mut wanted = BTreeSet::new();
+        let mut grace_ms = GRACE_MS;
         for id in claim.tips() {
             if turn.overlay.record(&id)?.is_none() {
                 wanted.insert(id);
+            }
+            if self.orphans.contains(&id) {
+                grace_ms = 0;
             }
         }
         // A lighter fork is of no use where nothing is merged.
@@ -156,7 +162,7 @@ impl Machine {
             session.wanted = wanted;
         }
         if has_any && self.sync.proofs.is_empty() {
-            self.seek_by(turn.now.monotonic_ms + GRACE_MS);
+            self.seek_by(turn.now.monotonic_ms + grace_ms);
             self.set_sync_timer(turn);
         }
         Ok(())
@@ -214,13 +220,19 @@ impl Machine {
             // It claims what its headers did not lead to: asking again at once would lead to the same.
             self.end_conversation(turn, conn);
         }
+        let was_far = self.sync.taken > MINING_LAG;
         self.end_sync(turn);
         self.announce_tips(turn)?;
+        if was_far {
+            // Whoever lacks as much learns more from a claim than from the last block alone, and need not wait for the next ping.
+            self.ping_all(turn);
+        }
         self.seek(turn)
     }
 
     fn end_sync(&mut self, turn: &mut Turn<'_>) {
         self.sync.window.clear();
+        self.sync.taken = 0;
         for proof in std::mem::take(&mut self.sync.proofs) {
             if proof.due_ms.is_some() {
                 self.sync.sources.give_up(proof.conn);

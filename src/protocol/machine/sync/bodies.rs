@@ -58,6 +58,7 @@ impl Machine {
                 break;
             };
             (blocks, bytes) = (blocks + 1, bytes + block.bytes().len());
+            self.sync.taken += 1;
             let id = block.id();
             let key = self.connections.session(conn).map(|session| session.key);
             let origin = Origin::Synced(key.unwrap_or_default());
