@@ -75,6 +75,9 @@ pub struct Rate {
 pub struct Share {
     /// The group.
     pub group: String,
+    /// Whether it breaks the rules.
+    #[serde(default)]
+    pub breaks_rules: bool,
     /// Its part of the rewards if luck were even: its part of the hash rate, by what streams paid.
     pub expected: f64,
     /// Where its part lies in 95 of 100 runs by luck alone: at least this.
@@ -220,6 +223,7 @@ impl Recording {
         for (member, state) in nodes() {
             let share = groups.entry(&member.group).or_default();
             share.group.clone_from(&member.group);
+            share.breaks_rules = !member.honest;
             share.found += state.as_ref().map_or(0.0, |state| state.balance as f64) / total;
         }
         for share in groups.values_mut() {
@@ -307,9 +311,17 @@ impl Mining {
                 let reason = "nobody earned anything".to_owned();
                 judge("statistics: revenue".to_owned(), false, reason);
             }
+            let breaks_rules = |share: &Share| share.breaks_rules;
+            let are_rules_broken = self.revenue.iter().any(breaks_rules);
             for share in &self.revenue {
                 // What luck explains is no error.
-                let error = (share.low - share.found).max(share.found - share.high);
+                let (lack, excess) = (share.low - share.found, share.found - share.high);
+                let error = match (are_rules_broken, share.breaks_rules) {
+                    (false, _) => lack.max(excess),
+                    // Whoever breaks the rules may lose by it, and what he loses the others gain.
+                    (true, true) => excess,
+                    (true, false) => lack,
+                };
                 let reason = format!(
                     "{:.3} of the revenue for {:.3} of the hash rate, by luck {:.3} to {:.3}, at most {most} beyond",
                     share.found, share.expected, share.low, share.high
@@ -394,6 +406,18 @@ mod tests {
         let judged = mining.judge(&terms);
         assert!(judged.iter().all(|judged| !judged.holds), "{judged:?}");
         assert!(judged[0].reason.contains("0 intervals say nothing"));
+        // The large one has lost: that is as it should be where it breaks the rules, and not where the small one does.
+        for (liar, holds) in [(0, true), (1, false)] {
+            let mut mining = mining.clone();
+            mining.revenue[liar].breaks_rules = true;
+            let judged = mining.judge(&terms);
+            let of_revenue = judged.iter().filter(|one| one.name.contains("revenue"));
+            assert!(of_revenue.clone().count() == 2);
+            assert!(
+                of_revenue.clone().all(|one| one.holds == holds),
+                "{judged:?}"
+            );
+        }
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub struct Statistics {
     )]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub reorganisation_depth: Option<u64>,
-    /// How far each group's part of the revenue may lie from its part of the hash rate, 0 to 1.
+    /// How far each group's part of the revenue may lie from its part of the hash rate, 0 to 1; who breaks the rules may earn less.
     #[serde(
         deserialize_with = "optional_part",
         skip_serializing_if = "Option::is_none"
