@@ -19,6 +19,9 @@ struct Member {
 pub(super) struct SelectedChain {
     /// Oldest first.
     members: VecDeque<Member>,
+    /// For each blue score from that of the first member to that of the last: the youngest block whose own is at most that. A
+    /// search among the members would look at ten places that no cache holds.
+    by_score: VecDeque<Index>,
     /// The depth of the first one. Each block is one deeper than its selected parent.
     first_depth: u64,
 }
@@ -33,30 +36,46 @@ impl SelectedChain {
 
     /// The youngest block whose blue score is at most `score`; `None` if that is forgotten.
     pub(super) fn at(&self, score: u64) -> Option<Index> {
-        let after = self
-            .members
-            .partition_point(|member| member.blue_score <= score);
-        Some(self.members[after.checked_sub(1)?].block)
+        let (first, last) = (self.members.front()?, self.members.back()?);
+        let score = score.min(last.blue_score);
+        let place = score.checked_sub(first.blue_score)?;
+        self.by_score.get(place as usize).copied()
     }
 
     /// Leaves nothing, so that the next first one has this depth.
     pub(super) fn restart_at(&mut self, depth: u64) {
         self.members.clear();
+        self.by_score.clear();
         self.first_depth = depth;
     }
 
     /// Puts `blocks`, youngest first and with their blue scores, in the place of everything from `depth` on.
     pub(super) fn replace_from(&mut self, depth: u64, blocks: Vec<(Index, u64)>) {
         self.members.truncate((depth - self.first_depth) as usize);
-        let members = blocks.into_iter().rev();
-        self.members
-            .extend(members.map(|(block, blue_score)| Member { block, blue_score }));
+        self.by_score.truncate(self.scores());
+        for (block, blue_score) in blocks.into_iter().rev() {
+            let before = self.members.back().map(|member| member.block);
+            self.members.push_back(Member { block, blue_score });
+            self.by_score
+                .resize(self.scores() - 1, before.unwrap_or(block));
+            self.by_score.push_back(block);
+        }
+    }
+
+    /// Blue scores from that of the first member to that of the last.
+    fn scores(&self) -> usize {
+        let (first, last) = (self.members.front(), self.members.back());
+        let scores = first.zip(last);
+        scores.map_or(0, |(first, last)| {
+            (last.blue_score - first.blue_score) as usize + 1
+        })
     }
 
     /// Forgets what came before a block.
     pub(super) fn forget_before(&mut self, block: Index) {
         let gone = self.members.partition_point(|member| member.block < block);
         self.members.drain(..gone);
+        self.by_score.drain(..self.by_score.len() - self.scores());
         self.first_depth += gone as u64;
     }
 }
