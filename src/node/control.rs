@@ -173,14 +173,12 @@ pub enum Order {
         /// The answer.
         reply: oneshot::Sender<Option<SharedTransaction>>,
     },
-    /// The nonce that the next transfer of an account should have.
-    NextNonce {
-        /// The account.
-        account: AccountId,
-        /// Its state.
-        state: Account,
+    /// An account as it is stored, and the nonce that its next transfer should have.
+    Account {
+        /// Whose.
+        id: AccountId,
         /// The answer.
-        reply: oneshot::Sender<u64>,
+        reply: oneshot::Sender<Result<(Account, u64), Fault>>,
     },
     /// Ends the node.
     Stop,

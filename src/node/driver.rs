@@ -35,6 +35,10 @@ use crate::protocol::mempool::AdmissionError;
 /// Facts that are taken in before the next look at the clock and at orders.
 const BURST: usize = 64;
 
+/// How long changes are gathered before they are stored, if nobody waits for them: each write costs as much as ten rows in it, and
+/// its work competes with passing on what it is about, here and in other nodes of the machine. By then that is done.
+const GATHERING: Duration = Duration::from_millis(10);
+
 /// How old the published list of sessions may be where nobody joined or left: round trips and claims change with every ping.
 const SESSIONS_AGE: Duration = Duration::from_secs(1);
 
@@ -76,10 +80,12 @@ pub(super) struct Driver {
     pub(super) done: Vec<oneshot::Sender<()>>,
 }
 
-/// What turns have changed. Several small ones are stored together: each write of sled costs as much as ten rows in it.
+/// What turns have changed.
 #[derive(Default)]
 pub(super) struct Unstored {
     batch: Batch,
+    /// When it is stored, at the latest.
+    until: Option<Instant>,
     /// The tip after it, if it moved.
     tip: Option<(Arc<Tip>, Arc<Record>)>,
     /// Orders that wait until it is durable.
@@ -91,6 +97,12 @@ pub(super) struct Unstored {
 impl Unstored {
     fn is_empty(&self) -> bool {
         self.batch.is_empty() && self.after.is_empty() && self.done.is_empty()
+    }
+
+    /// Whether somebody waits for it, or it has been gathered for long enough.
+    fn is_due(&self) -> bool {
+        let is_over = |until| until <= Instant::now();
+        !self.after.is_empty() || !self.done.is_empty() || self.until.is_some_and(is_over)
     }
 }
 
@@ -151,6 +163,7 @@ impl Driver {
                     self.settle(durable);
                 }
                 () = at(deadline) => self.feed(Input::Wake)?,
+                () = at(self.unstored.until) => {}
                 () = pool.exceeded() => self.relieve(),
                 Some(arrival) = inlets.arrivals.recv() => self.arrive(arrival)?,
                 _ = inlets.inputs.recv_many(&mut burst, BURST) => {
@@ -180,15 +193,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Stores what the last turn changed, after what it sends has gone out: a node on the way costs a block less time that way.
+    /// Stores what turns have changed if it is time, after what they send has gone out: a node on the way costs a block less time
+    /// that way.
     async fn store_later(&mut self) -> Result<(), Fault> {
-        if !self.unstored.is_empty() || !self.requests.is_empty() {
-            tokio::task::yield_now().await;
-            self.store_now()?;
-        }
-        // Only now: a turn reads what the one before it has stored.
         while let Some(conn) = self.slow.pop_front() {
             self.feed(Input::Slow { conn })?;
+        }
+        if self.unstored.is_due() || !self.requests.is_empty() {
+            tokio::task::yield_now().await;
             self.store_now()?;
         }
         Ok(())
@@ -249,6 +261,8 @@ impl Driver {
                         .is_some()
                         .then(|| (Arc::clone(chain.tip()), Arc::clone(chain.record())));
                     let unstored = &mut self.unstored;
+                    let until = || Instant::now() + GATHERING;
+                    unstored.until.get_or_insert_with(until);
                     unstored.batch.merge(*batch);
                     unstored.tip = tip.or_else(|| unstored.tip.take());
                     unstored.after.extend(effects.by_ref());
@@ -267,13 +281,11 @@ impl Driver {
                 tip,
                 after,
                 done,
+                ..
             } = unstored;
             let sequence = self.store.apply(&batch)?;
             if let Some((tip, record)) = tip {
                 self.published.pending.push_back((sequence, tip, record));
-            }
-            if !after.is_empty() || !done.is_empty() {
-                self.store.hurry();
             }
             self.waiting.push_back(Waiting {
                 sequence,

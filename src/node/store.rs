@@ -34,10 +34,6 @@ use crate::protocol::chain::transaction::{SharedTransaction, Transaction};
 use crate::protocol::chain::view::{Fault, KnownAddress, Location, Record, Tip, View};
 use crate::protocol::wire::message::PeerAddress;
 
-/// How long writes are gathered before they are made durable together, if nobody waits for them. Each flush wakes all of sled's
-/// threads, which would compete with passing the block on: by now that is done.
-const GROUPING: Duration = Duration::from_millis(10);
-
 /// After a flush the disk is left alone for so many times as long as that took: under load, more is gathered.
 const REST: u32 = 3;
 
@@ -115,8 +111,6 @@ struct Flushing {
 #[derive(Default)]
 struct FlushState {
     applied: u64,
-    /// Somebody waits: gathering ends.
-    hurry: bool,
     stop: bool,
     fault: Option<Fault>,
 }
@@ -205,20 +199,11 @@ impl Store {
     pub async fn settled(&self) -> Result<(), Fault> {
         let applied = self.flushing.lock().applied;
         let mut durable = self.durable();
-        if *durable.borrow() < applied {
-            self.hurry();
-        }
         durable.wait_for(|durable| *durable >= applied).await.ok();
         match &self.flushing.lock().fault {
             Some(fault) => Err(fault.clone()),
             None => Ok(()),
         }
-    }
-
-    /// Makes durable at once what was applied: somebody waits for it.
-    pub fn hurry(&self) {
-        self.flushing.lock().hurry = true;
-        self.flushing.wake.notify_one();
     }
 
     /// Calls `observer` with the time of every commit.
@@ -430,17 +415,11 @@ impl Flushing {
             let waited = self.wake.wait_while(self.lock(), idle);
             let state = waited.unwrap_or_else(PoisonError::into_inner);
             let rest = rested.saturating_duration_since(Instant::now());
-            let resting = self
+            let rested_or_stopped = self
                 .wake
                 .wait_timeout_while(state, rest, |state| !state.stop);
-            let (state, _) = resting.unwrap_or_else(PoisonError::into_inner);
-            let grouping = GROUPING.saturating_sub(rest);
-            let grouped = self
-                .wake
-                .wait_timeout_while(state, grouping, |state| !state.stop && !state.hurry);
             let (applied, stop) = {
-                let (mut state, _) = grouped.unwrap_or_else(PoisonError::into_inner);
-                state.hurry = false;
+                let (state, _) = rested_or_stopped.unwrap_or_else(PoisonError::into_inner);
                 (state.applied, state.stop)
             };
             let begin = Instant::now();

@@ -9,7 +9,7 @@ use crate::node::announce;
 use crate::node::connection::Outlet;
 use crate::node::control::{Order, Session, Snapshot};
 use crate::protocol::chain::block::Stream;
-use crate::protocol::chain::view::Fault;
+use crate::protocol::chain::view::{Fault, View};
 use crate::protocol::machine::io::{Command, Input, Ticket};
 
 impl Driver {
@@ -49,16 +49,18 @@ impl Driver {
                     .ok();
             }
             Order::Waiting { id, reply } => {
+                // What waits no more can be read where it was applied.
+                self.store_now()?;
                 let mempool = self.machine.machine().mempool();
                 reply.send(mempool.get(&id).cloned()).ok();
             }
-            Order::NextNonce {
-                account,
-                state,
-                reply,
-            } => {
+            Order::Account { id, reply } => {
+                self.store_now()?;
                 let mempool = self.machine.machine().mempool();
-                reply.send(mempool.next_nonce(&account, &state)).ok();
+                let state = self.store.account(&id);
+                reply
+                    .send(state.map(|state| (state, mempool.next_nonce(&id, &state))))
+                    .ok();
             }
             Order::Sessions { reply } => {
                 reply.send(self.sessions()).ok();

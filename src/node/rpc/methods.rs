@@ -337,14 +337,10 @@ async fn transaction(control: &Control, method: rpc::GetTransaction) -> Answer<r
         };
         Ok(Some((Arc::clone(transaction), applied)))
     };
-    if let Some((transaction, applied)) = read(control, find).await? {
-        return Ok(describe(control, &transaction, Some(applied)));
+    // In this order, since what waits no more has been stored.
+    if let Some(waiting) = ask(control, |reply| Order::Waiting { id, reply }).await? {
+        return Ok(describe(control, &waiting, None));
     }
-    let waiting = ask(control, |reply| Order::Waiting { id, reply }).await?;
-    if let Some(transaction) = waiting {
-        return Ok(describe(control, &transaction, None));
-    }
-    // It may have been applied between the two questions.
     match read(control, find).await? {
         Some((transaction, applied)) => Ok(describe(control, &transaction, Some(applied))),
         None => Err(not_here(control, "transaction", id)),
@@ -372,13 +368,9 @@ async fn account(control: &Control, method: rpc::GetAccount) -> Answer<rpc::Acco
     let parsed = control.network.account(&method.address);
     let id =
         parsed.map_err(|error| Refusal::new(code::INVALID_PARAMS, format!("account: {error}")))?;
-    let state = read(control, |view| view.account(&id)).await?;
-    let next_nonce = ask(control, |reply| Order::NextNonce {
-        account: id,
-        state,
-        reply,
-    })
-    .await?;
+    let answer = ask(control, |reply| Order::Account { id, reply }).await?;
+    let (state, next_nonce) = answer.map_err(internal)?;
+    control.store.settled().await.map_err(internal)?;
     let address = method.address;
     Ok(rpc::Account {
         address,
