@@ -4,40 +4,32 @@
 //! window; writing never makes the driver wait: a full queue is reported, and the peer is dropped.
 
 mod queue;
+mod read;
 mod terms;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicU64;
 
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::announce;
 use super::checker::Checker;
 use super::links::Links;
 use super::memory::{Fact, Part, Pool, Share};
 use super::metrics::Metrics;
-use super::noise::{self, Credentials, Opener, Secured};
+use super::noise::{self, Credentials, Secured};
 use super::store::Store;
 use crate::protocol::chain::id::NodeKey;
 use crate::protocol::chain::params::Network;
 use crate::protocol::machine::io::{ConnId, Input, Request};
-use crate::protocol::wire::frame::{self, Decoder};
-use crate::protocol::wire::message::{Message, MessageError, Received};
+use crate::protocol::wire::frame;
+use crate::protocol::wire::message::Message;
 
+use read::Reader;
 use terms::Terms;
 use write::Writer;
-
-/// Bytes read at once. Frames of relay are far smaller; those of sync take a few rounds.
-const READ_BYTES: usize = 16 * 1_024;
-
-/// Messages above this size are checked beside the loop that serves the connections: 64 signatures cost 2 ms.
-const INLINE_BYTES: usize = 10_000;
 
 /// What connections share.
 #[derive(Clone)]
@@ -51,6 +43,8 @@ pub(super) struct Context {
     pub(super) pool: Arc<Pool>,
     /// Turns to read an answer from the store.
     pub(super) answers: Arc<Semaphore>,
+    /// Turns to check a large message beside the loop that serves the connections.
+    pub(super) checks: Arc<Semaphore>,
     pub(super) links: Arc<Links>,
     /// What the node proves its key with; nothing where connections are plain.
     pub(super) credentials: Option<Arc<Credentials>>,
@@ -289,112 +283,4 @@ fn is_cut(peer: &NodeKey, context: &Context) -> bool {
         tracing::debug!(target: "triskel::peer", peer = %peer, "refused across a cut");
     }
     is_cut
-}
-
-/// The reading half.
-struct Reader {
-    conn: ConnId,
-    half: OwnedReadHalf,
-    /// Opens what arrives, unless it is plain.
-    opener: Option<Opener>,
-    /// The key that the peer has proven, unless it is plain.
-    proven: Option<NodeKey>,
-    greeted: watch::Sender<Option<NodeKey>>,
-    share: Arc<Share>,
-    traffic: Arc<Traffic>,
-    context: Context,
-}
-
-impl Reader {
-    /// Reads until the connection ends.
-    async fn run(mut self) {
-        let mut decoder = Decoder::default();
-        let mut buffer = vec![0; READ_BYTES];
-        let mut buffers = Part::new(&self.share);
-        loop {
-            loop {
-                let (conn, context) = (self.conn, &self.context);
-                let mut room = None;
-                let input = match noise::next_message(&mut decoder, &mut self.opener) {
-                    Ok(None) => break,
-                    Ok(Some((message, bytes))) => {
-                        context.metrics.received(message.kind(), bytes);
-                        self.traffic
-                            .received
-                            .fetch_add(bytes as u64, Ordering::Relaxed);
-                        match message {
-                            Message::Hello(hello) if is_cut(&hello.key, context) => return,
-                            Message::Hello(hello) => {
-                                let claimed = hello.key;
-                                if self.proven.is_some_and(|proven| proven != claimed) {
-                                    Err(MessageError::Unproven { claimed })
-                                } else {
-                                    decoder.greeted();
-                                    self.opener.as_mut().map(Opener::greeted);
-                                    self.greeted.send_replace(Some(claimed));
-                                    room = Some(self.share.room(bytes).await);
-                                    checked(Message::Hello(hello), bytes, context).await
-                                }
-                            }
-                            Message::NewTransaction(bytes) => {
-                                if !context.checker.offer(conn, bytes) {
-                                    context.metrics.busy();
-                                }
-                                continue;
-                            }
-                            message => {
-                                room = Some(self.share.room(bytes).await);
-                                checked(message, bytes, context).await
-                            }
-                        }
-                    }
-                    Err(error) => Err(error),
-                };
-                let malformed = input.is_err();
-                let input = match input {
-                    Ok(message) => Input::Message { conn, message },
-                    Err(error) => Input::Malformed { conn, error },
-                };
-                if context.inputs.send(Fact { input, room }).await.is_err() {
-                    return;
-                }
-                if malformed {
-                    // Nothing more is read; the machine decides when the connection ends.
-                    return std::future::pending().await;
-                }
-            }
-            let count = match self.half.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => count,
-            };
-            noise::take(&mut decoder, &mut self.opener, &buffer[..count]);
-            let sealed = self.opener.as_ref().map_or(0, Opener::capacity);
-            buffers.set(READ_BYTES + decoder.capacity() + sealed);
-        }
-    }
-}
-
-async fn checked(
-    message: Message,
-    bytes: usize,
-    context: &Context,
-) -> Result<Received, MessageError> {
-    let begin = Instant::now();
-    let (network, checker) = (Arc::clone(&context.network), Arc::clone(&context.checker));
-    let check = move || message.check_knowing(&network, &|id| checker.knows(id));
-    let result = if bytes <= INLINE_BYTES {
-        check()
-    } else {
-        let check = tokio::task::spawn_blocking(check);
-        check.await.expect("checks of a message do not panic")
-    };
-    if let Ok(received) = &result
-        && received.has_blocks()
-    {
-        context.metrics.validated("check", begin.elapsed());
-        if let Some(id) = received.new_block() {
-            announce::checked(&id, begin.elapsed());
-        }
-    }
-    result
 }

@@ -112,6 +112,7 @@ impl Parts<'_> {
             action: "start the checker of signatures".to_owned(),
             source,
         })?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
             network: Arc::clone(&self.network),
             store: Arc::clone(&self.store),
@@ -120,6 +121,7 @@ impl Parts<'_> {
             inputs: input_sender,
             pool: Arc::clone(&pool),
             answers: Arc::new(Semaphore::new(ANSWERS)),
+            checks: Arc::new(Semaphore::new(processors)),
             links: Arc::clone(&self.links),
             credentials: self.credentials,
             seed,
