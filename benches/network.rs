@@ -1,7 +1,7 @@
-//! What whole networks of real nodes take: start, propagation, memory, catching up, transfers to all mempools, and a block of
-//! transfers that all of them hold. Prints JSON.
+//! What whole networks of real nodes take: start, propagation, memory, catching up with small blocks and with full ones, transfers
+//! to all mempools, and a block of transfers that all of them hold. Prints JSON.
 //!
-//! `cargo bench --bench network [start|propagation|memory|sync|transfers]...`; all of them without a name.
+//! `cargo bench --bench network [start|propagation|memory|sync|history|transfers]...`; all of them without a name.
 
 #![allow(
     clippy::disallowed_methods,
@@ -9,6 +9,7 @@
     reason = "a benchmark measures the real world"
 )]
 
+mod history;
 mod submission;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,9 @@ fn main() {
         if wanted("sync") {
             results.insert("sync".to_owned(), sync().await);
         }
+        if wanted("history") {
+            results.insert("history".to_owned(), full_blocks().await);
+        }
         if wanted("transfers") {
             results.insert("transfers".to_owned(), transfers().await);
         }
@@ -86,38 +90,47 @@ struct Plan {
 /// What each sender owns.
 const BALANCE: u64 = 1_000_000;
 
-impl Process {
-    fn start(folder: &Path, plan: &Plan) -> Self {
-        let peers: Vec<_> = plan
+impl Plan {
+    /// Writes the configuration of a node into a folder.
+    fn write(&self, folder: &Path) -> PathBuf {
+        let peers: Vec<_> = self
             .peers
             .iter()
             .map(|port| format!("\"127.0.0.1:{port}\""))
             .collect();
-        let allocations: Vec<_> = (0..plan.senders)
+        let allocations: Vec<_> = (0..self.senders)
             .map(|number| {
                 let account = keys(number).public();
                 format!("{{ account = \"{account}\", balance = {BALANCE} }}")
             })
             .collect();
-        let data: PathBuf = folder.join(format!("node-{}", plan.port));
+        let data: PathBuf = folder.join(format!("node-{}", self.port));
         let text = format!(
             "port = {}\nlisten = \"127.0.0.1\"\npeers = [{}]\ndata_dir = {:?}\n\
              [network]\npreset = \"chain\"\ninitial_hashrate = {}\nallocations = [{}]\n\
              [network.streams.A]\ninterval_ms = {}\n\
              [mining]\nenabled = {}\nhashrate = {}\n[peer]\ntarget_outbound = 0\n\
-             [rpc]\nport = {}\n[metrics]\nenabled = false\n[log]\nformat = \"json\"\nlevel = \"off,triskel::tip=info\"\n",
-            plan.port,
+             [rpc]\nport = {}\n[metrics]\nenabled = false\n[log]\nformat = \"json\"\n\
+             level = \"off,triskel::tip=info,triskel::block=info\"\n",
+            self.port,
             peers.join(", "),
             data,
-            plan.initial_hashrate,
+            self.initial_hashrate,
             allocations.join(", "),
-            plan.interval_ms,
-            plan.mining,
-            plan.hashrate,
-            plan.rpc,
+            self.interval_ms,
+            self.mining,
+            self.hashrate,
+            self.rpc,
         );
-        let file = folder.join(format!("node-{}.toml", plan.port));
+        let file = folder.join(format!("node-{}.toml", self.port));
         std::fs::write(&file, text).expect("a temporary folder can be written");
+        file
+    }
+}
+
+impl Process {
+    fn start(folder: &Path, plan: &Plan) -> Self {
+        let file = plan.write(folder);
         // Logs go to a file: whoever reads a pipe competes with what is measured.
         let log = folder.join(format!("node-{}.log", plan.port));
         let output = File::create(&log).expect("a temporary folder can be written");
@@ -230,7 +243,7 @@ fn network(
         .collect()
 }
 
-/// From the miner's change of tip to that of every other node, empty blocks.
+/// From the moment at which a block is found to the change of tip of every other node, empty blocks.
 async fn propagation() -> Value {
     const BLOCKS: u64 = 200;
     let folder = TempDir::new().expect("a temporary folder");
@@ -269,26 +282,27 @@ async fn memory() -> Value {
     json!({ "nodes": NODES, "blocks": BLOCKS, "mebibytes": summary(&mut mebibytes), "goal": 25.0 })
 }
 
-/// How many blocks were mined, of those whose change of tip is wanted, and the times from that change to those of all other nodes,
-/// in milliseconds.
+/// How many blocks were mined, of those that are wanted, and the times from then to the changes of tip of all other nodes, in
+/// milliseconds. A miner passes its block on before it follows it, so its own change of tip would be too late a beginning.
 fn delays(nodes: &[Process], is_wanted: impl Fn(&Value) -> bool) -> (usize, Vec<f64>) {
     let mut mined: BTreeMap<String, f64> = BTreeMap::new();
     let mut seen: Vec<(String, f64)> = Vec::new();
     for node in nodes {
         let log = std::fs::read_to_string(&node.log).expect("the node writes a log");
-        for line in log.lines().filter(|line| line.contains("triskel::tip")) {
+        for line in log.lines() {
             let event: Value = serde_json::from_str(line).expect("logs are JSON");
             if !is_wanted(&event) {
                 continue;
             }
-            let block = event["block"]
-                .as_str()
-                .expect("a tip has a block")
+            let block = event["block"].as_str();
+            let block = block
+                .expect("lines of both targets name a block")
                 .to_owned();
             let at_ms = time_of_day_ms(event["timestamp"].as_str().expect("events are dated"));
-            match event["origin"].as_str() {
-                Some("mined") => drop(mined.insert(block, at_ms)),
-                _ => seen.push((block, at_ms)),
+            match (event["target"].as_str(), event["origin"].as_str()) {
+                (Some("triskel::block"), Some("mined")) => drop(mined.insert(block, at_ms)),
+                (Some("triskel::tip"), Some("relayed" | "synced")) => seen.push((block, at_ms)),
+                _ => {}
             }
         }
     }
@@ -340,6 +354,43 @@ async fn sync() -> Value {
         "blocks_per_second": ((last - first_number) as f64 / fetching).round(),
         "blocks_per_second_from_start": (last as f64 / seconds).round(),
         "goal": 5_000,
+    })
+}
+
+/// From the start of a node to the tip of another one that has a thousand full blocks: the signatures are most of the work.
+async fn full_blocks() -> Value {
+    const BLOCKS: u64 = 1_000;
+    const TRANSFERS: usize = 1_000;
+    const SENDERS: usize = 50;
+    let folder = TempDir::new().expect("a temporary folder");
+    let ports = free_ports(4);
+    let plan = |index: usize| Plan {
+        port: ports[index],
+        rpc: ports[2 + index],
+        peers: (0..index).map(|peer| ports[peer]).collect(),
+        interval_ms: 1_000,
+        initial_hashrate: 2,
+        hashrate: 2,
+        mining: false,
+        senders: SENDERS,
+    };
+    let file = plan(0).write(folder.path());
+    let network = history::write(&file, BLOCKS, TRANSFERS, SENDERS);
+    let source = Process::start(folder.path(), &plan(0));
+    source.until(BLOCKS).await;
+    let checks = history::checks_per_second(&network);
+    let begin = Instant::now();
+    let joiner = Process::start(folder.path(), &plan(1));
+    let status = joiner.until(BLOCKS).await;
+    let per_second = status.transactions as f64 / begin.elapsed().as_secs_f64();
+    json!({
+        "blocks": BLOCKS,
+        "transfers_a_block": TRANSFERS,
+        "transfers_per_second": per_second.round(),
+        "blocks_per_second": (per_second / TRANSFERS as f64).round(),
+        "signatures_checked_per_second_by_all_processors": checks.round(),
+        "share": per_second / checks,
+        "goal": { "share": 0.6 },
     })
 }
 
