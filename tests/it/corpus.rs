@@ -1,7 +1,11 @@
 //! What fuzzers have found worth keeping is read once more by every run of the tests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use triskel::protocol::wire::frame::decode;
+use triskel::protocol::wire::limits::MAX_MESSAGE_BYTES;
 
 /// The lines that the fuzz targets run.
 #[allow(
@@ -33,6 +37,18 @@ fn frames() {
 #[test]
 fn messages() {
     replay("message", targets::message);
+}
+
+#[test]
+fn each_kind_of_message_is_where_fuzzers_begin() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/message");
+    let files = fs::read_dir(folder).unwrap();
+    let bytes = files.map(|file| fs::read(file.unwrap().path()).unwrap());
+    let kinds: BTreeSet<_> = bytes
+        .filter_map(|bytes| decode(&bytes).ok())
+        .map(|message| message.kind())
+        .collect();
+    assert!(kinds.into_iter().eq(0..MAX_MESSAGE_BYTES.len()));
 }
 
 #[test]
