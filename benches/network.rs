@@ -378,7 +378,7 @@ async fn full_blocks() -> Value {
     let network = history::write(&file, BLOCKS, TRANSFERS, SENDERS);
     let source = Process::start(folder.path(), &plan(0));
     source.until(BLOCKS).await;
-    let checks = history::checks_per_second(&network);
+    let checks = history::checks_per_second(network.id());
     let begin = Instant::now();
     let joiner = Process::start(folder.path(), &plan(1));
     let status = joiner.until(BLOCKS).await;
@@ -411,6 +411,7 @@ async fn transfers() -> Value {
         }
     }
     let network = nodes[0].answers().await.network_id;
+    let checks = history::checks_per_second(network);
     let senders: Vec<_> = (0..SENDERS).map(keys).collect();
     let each = TRANSFERS / SENDERS as u64;
     let mut stream = TcpStream::connect(nodes[0].client.address())
@@ -455,6 +456,7 @@ async fn transfers() -> Value {
         "transfers_a_round": TRANSFERS,
         "mempools_per_second": summary(&mut per_second),
         "goal": 3_000,
+        "signatures_alone_allow_per_second": (checks / NODES as f64).round(),
         "block": {
             "blocks": blocks,
             "samples": delays_ms.len(),

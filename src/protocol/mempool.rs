@@ -1,6 +1,7 @@
 //! Transactions that wait for a block: admission, replacement, selection, eviction.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::chain::id::{AccountId, TransactionId};
@@ -110,7 +111,7 @@ pub struct Mempool {
     limits: MempoolLimits,
     /// Each sender's transactions by nonce.
     senders: BTreeMap<AccountId, BTreeMap<u64, SharedTransaction>>,
-    by_id: BTreeMap<TransactionId, (AccountId, u64)>,
+    by_id: BTreeMap<TransactionId, SharedTransaction>,
     /// By fee, lowest first; of equal fees the one with the greater id goes first.
     by_fee: BTreeSet<(u64, Reverse<TransactionId>)>,
 }
@@ -148,8 +149,14 @@ impl Mempool {
 
     /// A waiting transaction.
     pub fn get(&self, id: &TransactionId) -> Option<&SharedTransaction> {
-        let (sender, nonce) = self.by_id.get(id)?;
-        self.senders.get(sender)?.get(nonce)
+        self.by_id.get(id)
+    }
+
+    /// All transactions, by their ids ascending.
+    pub fn by_id(&self) -> impl Iterator<Item = (TransactionId, &SharedTransaction)> {
+        self.by_id
+            .iter()
+            .map(|(id, transaction)| (*id, transaction))
     }
 
     /// The ids of all transactions, ascending.
@@ -216,7 +223,8 @@ impl Mempool {
                 admitted.evicted.extend(self.make_room(&transfer)?);
             }
         }
-        self.by_id.insert(id, (transfer.sender, transfer.nonce));
+        self.by_id
+            .insert(id, SharedTransaction::clone(&transaction));
         self.by_fee.insert((transfer.fee, Reverse(id)));
         self.senders
             .entry(transfer.sender)
@@ -271,7 +279,7 @@ impl Mempool {
         let Some((lowest, Reverse(id))) = self.by_fee.first().copied() else {
             return Err(AdmissionError::Full { lowest: u64::MAX });
         };
-        let (sender, nonce) = self.by_id[&id];
+        let &Transfer { sender, nonce, .. } = self.by_id[&id].transfer();
         // What would be evicted comes before the newcomer, which could then never be applied.
         let is_needed = sender == newcomer.sender && nonce < newcomer.nonce;
         if newcomer.fee <= lowest || is_needed {
@@ -289,30 +297,35 @@ impl Mempool {
 
     /// Takes a transaction out.
     pub fn remove(&mut self, id: &TransactionId) -> Option<SharedTransaction> {
-        let (sender, nonce) = self.by_id.remove(id)?;
-        let waiting = self.senders.get_mut(&sender)?;
-        let transaction = waiting.remove(&nonce)?;
-        if waiting.is_empty() {
-            self.senders.remove(&sender);
+        let transaction = self.by_id.remove(id)?;
+        let transfer = transaction.transfer();
+        self.by_fee.remove(&(transfer.fee, Reverse(*id)));
+        if let Entry::Occupied(mut waiting) = self.senders.entry(transfer.sender) {
+            waiting.get_mut().remove(&transfer.nonce);
+            if waiting.get().is_empty() {
+                waiting.remove();
+            }
         }
-        self.by_fee
-            .remove(&(transaction.transfer().fee, Reverse(*id)));
         Some(transaction)
     }
 
     /// Takes out what `account`, the sender's new state, no longer allows: used nonces. Returns what went.
     pub fn forget_used(&mut self, sender: &AccountId, account: &Account) -> Vec<TransactionId> {
-        let Some(waiting) = self.senders.get(sender) else {
+        let Entry::Occupied(mut waiting) = self.senders.entry(*sender) else {
             return Vec::new();
         };
-        let used: Vec<_> = waiting
-            .range(..account.nonce)
-            .map(|(_, transaction)| transaction.id())
-            .collect();
-        for id in &used {
-            self.remove(id);
+        let left = waiting.get_mut().split_off(&account.nonce);
+        let used = match left.is_empty() {
+            true => waiting.remove(),
+            false => waiting.insert(left),
+        };
+        for transaction in used.values() {
+            let id = transaction.id();
+            self.by_id.remove(&id);
+            self.by_fee
+                .remove(&(transaction.transfer().fee, Reverse(id)));
         }
-        used
+        used.values().map(|transaction| transaction.id()).collect()
     }
 
     /// The most profitable transactions that can be applied in order, at most `limit`.

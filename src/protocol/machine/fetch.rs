@@ -153,15 +153,11 @@ impl Machine {
     /// Fills a block with the transactions that wait, and with those of the last blocks: a parallel one may have applied them.
     /// False if its short ids are of no use.
     fn fill(&self, sketch: &mut Sketch) -> bool {
-        let waiting = self.mempool.ids().map(|id| (id, id));
-        let is_useful = sketch.fill(waiting, |id| self.mempool.get(&id).cloned());
+        let is_useful = sketch.fill(self.mempool.by_id());
         if is_useful && !sketch.missing().is_empty() {
             let id = sketch.heading().id();
             let applied = self.chain.recent_transactions_beside(&id);
-            let applied = applied.map(|transaction| (transaction.id(), transaction));
-            sketch.fill(applied, |transaction| {
-                Some(SharedTransaction::clone(transaction))
-            });
+            sketch.fill(applied.map(|transaction| (transaction.id(), transaction)));
         }
         is_useful
     }

@@ -160,10 +160,9 @@ impl Sketch {
     ///
     /// A place for which two are offered stays empty: which of them is meant the sender knows. False if the block itself has a
     /// short id twice: then none of its short ids says anything. All of this is chance, and nobody's fault.
-    pub fn fill<T>(
+    pub fn fill<'a>(
         &mut self,
-        offered: impl Iterator<Item = (TransactionId, T)>,
-        take: impl Fn(T) -> Option<SharedTransaction>,
+        offered: impl Iterator<Item = (TransactionId, &'a SharedTransaction)>,
     ) -> bool {
         let mut wanted = BTreeMap::new();
         for (short_id, index) in &self.short_ids {
@@ -179,7 +178,7 @@ impl Sketch {
             match found {
                 None => {
                     *found = Some(id);
-                    self.slots[*index] = take(one);
+                    self.slots[*index] = Some(SharedTransaction::clone(one));
                 }
                 Some(other) if *other == id => {}
                 Some(_) => self.slots[*index] = None,
