@@ -283,7 +283,7 @@ pub struct MatrixOptions {
     /// Runs at a time; as many as there are processors on sim, else one
     #[arg(long, value_name = "J")]
     pub jobs: Option<usize>,
-    /// Leaves out, by name, scenarios that the backend cannot do; else they count as not tried
+    /// Leaves out, by name, scenarios that the backend cannot do here; else they count as not tried
     #[arg(long)]
     pub able: bool,
     /// The node program of the process backend; the one beside this program if absent

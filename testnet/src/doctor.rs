@@ -126,6 +126,15 @@ fn text(findings: &[Finding], nodes: u64, paint: Paint) -> String {
     }
 }
 
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+}
+
+/// How many nodes do not fall behind on this machine, at the hash rates that scenarios have by default.
+pub fn most_nodes() -> u64 {
+    NODES_A_CORE * cores()
+}
+
 /// Looks at everything that a network of so many nodes needs.
 pub async fn examine(home: &Home, options: &DoctorOptions) -> Vec<Finding> {
     let nodes = options.nodes;
@@ -138,8 +147,8 @@ pub async fn examine(home: &Home, options: &DoctorOptions) -> Vec<Finding> {
         "",
         "end what listens on ports from 20000 to 31999, or run fewer nodes",
     ));
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let level = if nodes <= NODES_A_CORE * cores {
+    let cores = cores();
+    let level = if nodes <= most_nodes() {
         Level::Ok
     } else {
         Level::Warning

@@ -15,12 +15,13 @@ use tokio::task::JoinSet;
 
 use crate::backend;
 use crate::cli::{BackendChoice, MatrixOptions};
+use crate::doctor;
 use crate::evidence::summary::{STEP_SUMMARY, publish};
 use crate::plan::new_run_id;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::run::{Exit, Signals};
-use crate::scenario::Scenario;
+use crate::scenario::{Loaded, Scenario};
 
 /// One run of a matrix: what is to be run, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -229,15 +230,23 @@ fn rows(options: &MatrixOptions) -> Result<(Vec<Row>, Vec<String>), anyhow::Erro
     let mut rows = Vec::new();
     let mut left_out = Vec::new();
     for scenario in &options.scenarios {
-        if options.able {
-            let loaded = Scenario::read(scenario, &[])?;
-            let missing = backend::missing(options.backend, &loaded);
-            if let Some(problem) = missing.first() {
-                left_out.push(problem.to_string());
-                continue;
-            }
+        let loaded = options.able.then(|| Scenario::read(scenario, &[]));
+        let loaded = loaded.transpose()?;
+        if let Some(loaded) = &loaded
+            && let Some(problem) = backend::missing(options.backend, loaded).first()
+        {
+            left_out.push(problem.to_string());
+            continue;
         }
         for &nodes in &sizes {
+            if let Some(Loaded { scenario, .. }) = &loaded
+                && let count = nodes.unwrap_or_else(|| scenario.node_count())
+                && let Some(most) = most_nodes(options.backend).filter(|most| count > *most)
+            {
+                let name = &scenario.name;
+                left_out.push(format!("{name}: {count} nodes, this machine bears {most}"));
+                continue;
+            }
             for &seed in &seeds {
                 rows.extend((1..=options.repeat).map(|time| Row {
                     scenario: scenario.clone(),
@@ -250,6 +259,11 @@ fn rows(options: &MatrixOptions) -> Result<(Vec<Row>, Vec<String>), anyhow::Erro
         }
     }
     Ok((rows, left_out))
+}
+
+/// How many nodes a backend runs here without falling behind; `None` where that does not depend on this machine alone.
+fn most_nodes(backend: BackendChoice) -> Option<u64> {
+    matches!(backend, BackendChoice::Process | BackendChoice::Docker).then(doctor::most_nodes)
 }
 
 /// The processes of runs that have not ended, and whether more may begin.

@@ -19,6 +19,10 @@ use crate::scenario::{Edge, Expanded, NetworkSection, Node, Occurrence, Scenario
 /// What genesis endows every sender of transfers with, in units.
 pub const ENDOWMENT: u64 = 10_000 * UNITS_PER_COIN;
 
+/// The ceiling of a node's memory that is the default. Each place for a peer takes a MiB of what is bounded, so large networks need
+/// more; a node refuses a configuration that does not add up.
+const NODE_MIB: usize = 1_024;
+
 /// How many nodes that join a network which is up may dial the same one.
 const LATER_NODES: usize = 32;
 
@@ -171,6 +175,7 @@ impl Plan {
     pub fn node_toml(&self, node: usize, place: &Place) -> String {
         let scenario = &self.scenario;
         let name = scenario.network.name.clone();
+        let max_inbound = self.nodes.len() + LATER_NODES;
         let config = NodeToml {
             port: place.port,
             listen: &place.listen,
@@ -194,7 +199,10 @@ impl Plan {
             peer: PeerToml {
                 // The graph is the scenario's: no connections beside it.
                 target_outbound: self.nodes[node].dials.len(),
-                max_inbound: self.nodes.len() + LATER_NODES,
+                max_inbound,
+            },
+            memory: MemoryToml {
+                node_mib: NODE_MIB.max(NODE_MIB / 2 + 2 * max_inbound),
             },
             rpc: RpcToml {
                 enabled: true,
@@ -329,6 +337,7 @@ struct NodeToml<'a> {
     network: NetworkToml,
     mining: MiningToml,
     peer: PeerToml,
+    memory: MemoryToml,
     rpc: RpcToml<'a>,
     metrics: MetricsToml,
     log: LogToml<'a>,
@@ -359,6 +368,11 @@ struct MiningToml {
 struct PeerToml {
     target_outbound: usize,
     max_inbound: usize,
+}
+
+#[derive(Serialize)]
+struct MemoryToml {
+    node_mib: usize,
 }
 
 #[derive(Serialize)]
@@ -468,6 +482,7 @@ mod tests {
             value["peer"]["max_inbound"].as_integer(),
             Some(3 + LATER_NODES as i64)
         );
+        assert_eq!(value["memory"]["node_mib"].as_integer(), Some(1_024));
     }
 
     #[test]

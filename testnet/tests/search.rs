@@ -199,6 +199,23 @@ fn a_matrix_runs_all_twice_alike_and_ends_as_the_worst() {
 }
 
 #[test]
+fn more_processes_than_the_machine_bears_are_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("large.toml"), "name = 'large'").unwrap();
+    let bears = 100 * std::thread::available_parallelism().map_or(1, usize::from);
+    if bears >= 5_000 {
+        println!("skipped: this machine bears the largest network");
+        return;
+    }
+    let sizes = (bears + 1).to_string();
+    let arguments = ["matrix", "large.toml", "--able", "--backend", "process"];
+    let arguments = [&arguments[..], &["--sizes", &sizes]].concat();
+    let text = assert_code(&testnet(directory.path(), &arguments), 0);
+    let why = format!("left out: large: {sizes} nodes, this machine bears {bears}");
+    assert!(text.contains(&why), "{text}");
+}
+
+#[test]
 fn a_search_that_finds_nothing_keeps_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["fuzz", "--seed", "7", "--scenarios", "2", "--budget", "10m"];
