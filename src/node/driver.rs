@@ -146,7 +146,7 @@ impl Driver {
             tokio::select! {
                 _ = inlets.orders.recv_many(&mut orders, BURST) => {
                     if orders.is_empty() {
-                        return Ok(());
+                        return self.store_now();
                     }
                     for order in orders.drain(..) {
                         if matches!(order, Order::Stop) {

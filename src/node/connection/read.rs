@@ -74,7 +74,10 @@ impl Reader {
                 }
             }
             let count = match line.meanwhile(self.half.read(&mut buffer)).await? {
-                Ok(0) | Err(_) => return Err(Ended),
+                Ok(0) | Err(_) => {
+                    line.hand_on_rest().await?;
+                    return Err(Ended);
+                }
                 Ok(count) => count,
             };
             noise::take(&mut decoder, &mut self.opener, &buffer[..count]);
@@ -199,10 +202,16 @@ impl InOrder {
 
     /// Hands on, behind all that waits, that something cannot be read.
     async fn refuse(&mut self, error: MessageError) -> Result<(), Ended> {
+        self.hand_on_rest().await?;
+        self.send(fact(self.conn, Err(error), None)).await
+    }
+
+    /// Hands on all that waits: whoever has sent it may be gone, but it was sent.
+    async fn hand_on_rest(&mut self) -> Result<(), Ended> {
         while let Some(fact) = self.waiting.next().await {
             self.send(fact).await?;
         }
-        self.send(fact(self.conn, Err(error), None)).await
+        Ok(())
     }
 
     async fn send(&mut self, fact: Fact) -> Result<(), Ended> {
