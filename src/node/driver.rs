@@ -292,6 +292,11 @@ impl Driver {
                 after,
                 done,
             });
+            // Who has changed nothing, as by a ping, need not wait for the disk.
+            let durable = *self.store.durable().borrow();
+            if durable != FAILED {
+                self.settle(durable);
+            }
         }
         for (to, request) in std::mem::take(&mut self.requests) {
             self.send(to, Outgoing::Serve(request));

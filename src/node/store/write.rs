@@ -9,7 +9,8 @@ use crate::protocol::chain::id::BlockId;
 use crate::protocol::chain::view::{Batch, Fault};
 
 impl Store {
-    /// Writes a batch as a whole. Readers see it when this returns; [`Store::durable`] tells when it is on disk.
+    /// Writes a batch as a whole. Readers see it when this returns; [`Store::durable`] tells when it is on disk. Where nothing
+    /// changes, the sequence is that of the last change.
     ///
     /// # Errors
     ///
@@ -18,6 +19,9 @@ impl Store {
         // A store that failed once takes nothing more: what comes next would stand on what is not there.
         if let Some(fault) = &self.flushing.lock().fault {
             return Err(fault.clone());
+        }
+        if batch.is_empty() {
+            return Ok(self.flushing.lock().applied);
         }
         if self.is_full.get().is_some_and(|is_full| is_full()) {
             let error = std::io::Error::from(std::io::ErrorKind::StorageFull);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::Semaphore;
 use triskel::sim::watch::Session;
 
 use super::{Failure, Run};
@@ -79,13 +80,18 @@ async fn look(run: &mut Run) {
         .filter(|&node| !network.is_absent(node))
         .collect();
     let keys = Arc::clone(run.plan.keys());
+    // Else the pings of all nodes wait for processors, and for each other: of 39 containers on two cores the least of 70 round trips
+    // was 16 ms where 11 were asked for.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let turns = Arc::new(Semaphore::new(processors.div_ceil(2)));
     let ask = |node, access: crate::network::Access| {
-        let keys = Arc::clone(&keys);
+        let (keys, turns) = (Arc::clone(&keys), Arc::clone(&turns));
         let is_present = present.contains(&node);
         async move {
             if !is_present {
                 return None;
             }
+            let _turn = turns.acquire().await.ok();
             // One that does not answer is noticed elsewhere.
             let _ = access.ping().await;
             access.sessions(&keys).await.ok()
