@@ -21,6 +21,7 @@ impl Store {
             return Err(fault.clone());
         }
         if batch.is_empty() {
+            self.read(|_| Ok(()))?;
             return Ok(self.flushing.lock().applied);
         }
         if self.is_full.get().is_some_and(|is_full| is_full()) {

@@ -80,8 +80,8 @@ async fn look(run: &mut Run) {
         .filter(|&node| !network.is_absent(node))
         .collect();
     let keys = Arc::clone(run.plan.keys());
-    // Else the pings of all nodes wait for processors, and for each other: of 39 containers on two cores the least of 70 round trips
-    // was 16 ms where 11 were asked for.
+    // Else the pings of all nodes wait for processors, and for each other: of 39 containers on two cores the least of 70 round
+    // trips was 16 ms where 11 were asked for.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let turns = Arc::new(Semaphore::new(processors.div_ceil(2)));
     let ask = |node, access: crate::network::Access| {
