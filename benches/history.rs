@@ -11,10 +11,10 @@ use triskel::protocol::chain::block::Stream;
 use triskel::protocol::chain::id::BlockId;
 use triskel::protocol::chain::params::Network;
 use triskel::protocol::chain::template::{Search, Template};
-use triskel::protocol::chain::transaction::{SharedTransaction, Transaction, Transfer};
+use triskel::protocol::chain::transaction::{SharedTransaction, Transaction};
 use triskel::protocol::chain::view::Overlay;
 
-use crate::submission::keys;
+use crate::submission::{keys, transfer};
 
 /// Fills the store of the node that `file` configures with blocks that carry as many transfers each, of so many senders. Returns
 /// the network.
@@ -58,15 +58,8 @@ fn round(network: &BlockId, number: u64, each: usize, senders: usize) -> Vec<Sha
     let sign = |sender: usize| -> Vec<SharedTransaction> {
         let (keys, recipient) = (keys(sender), keys((sender + 1) % senders).public());
         let nonces = number * each as u64..(number + 1) * each as u64;
-        let transfer = |nonce| Transfer {
-            sender: keys.public(),
-            recipient,
-            amount: 1,
-            fee: 1,
-            nonce,
-        };
         nonces
-            .map(|nonce| Arc::new(transfer(nonce).sign(network, &keys)))
+            .map(|nonce| Arc::new(transfer(network, &keys, recipient, nonce)))
             .collect()
     };
     let all: Vec<usize> = (0..senders).collect();

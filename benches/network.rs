@@ -311,27 +311,32 @@ fn delays(nodes: &[Process], is_wanted: impl Fn(&Value) -> bool) -> (usize, Vec<
     (mined.len(), delays_ms)
 }
 
+/// A node, which mines or does not, and one that dials it.
+fn pair(interval_ms: u64, hashrate: u64, mining: bool, senders: usize) -> [Plan; 2] {
+    let ports = free_ports(4);
+    [0, 1].map(|index| Plan {
+        port: ports[index],
+        rpc: ports[2 + index],
+        peers: ports[..index].to_vec(),
+        interval_ms,
+        initial_hashrate: hashrate,
+        hashrate,
+        mining: mining && index == 0,
+        senders,
+    })
+}
+
 /// From the start of a node to the tip of another one that has 5,200 blocks, nearly all of them empty.
 async fn sync() -> Value {
     const BLOCKS: u64 = 5_200;
     let folder = TempDir::new().expect("a temporary folder");
-    let ports = free_ports(4);
-    let plan = |index: usize| Plan {
-        port: ports[index],
-        rpc: ports[2 + index],
-        peers: (0..index).map(|peer| ports[peer]).collect(),
-        interval_ms: 10,
-        initial_hashrate: 20_000,
-        hashrate: 20_000,
-        mining: index == 0,
-        senders: 0,
-    };
-    let miner = Process::start(folder.path(), &plan(0));
+    let [serving, joining] = pair(10, 20_000, true, 0);
+    let miner = Process::start(folder.path(), &serving);
     miner.until(BLOCKS).await;
     miner.client.call(StopMining {}).await.expect("it runs");
     let last = miner.answers().await.tip.number;
     let begin = Instant::now();
-    let joiner = Process::start(folder.path(), &plan(1));
+    let joiner = Process::start(folder.path(), &joining);
     let mut first: Option<(Instant, u64)> = None;
     let end = loop {
         let number = joiner.answers().await.tip.number;
@@ -363,24 +368,14 @@ async fn full_blocks() -> Value {
     const TRANSFERS: usize = 1_000;
     const SENDERS: usize = 50;
     let folder = TempDir::new().expect("a temporary folder");
-    let ports = free_ports(4);
-    let plan = |index: usize| Plan {
-        port: ports[index],
-        rpc: ports[2 + index],
-        peers: (0..index).map(|peer| ports[peer]).collect(),
-        interval_ms: 1_000,
-        initial_hashrate: 2,
-        hashrate: 2,
-        mining: false,
-        senders: SENDERS,
-    };
-    let file = plan(0).write(folder.path());
+    let [serving, joining] = pair(1_000, 2, false, SENDERS);
+    let file = serving.write(folder.path());
     let network = history::write(&file, BLOCKS, TRANSFERS, SENDERS);
-    let source = Process::start(folder.path(), &plan(0));
+    let source = Process::start(folder.path(), &serving);
     source.until(BLOCKS).await;
     let checks = history::checks_per_second(network.id());
     let begin = Instant::now();
-    let joiner = Process::start(folder.path(), &plan(1));
+    let joiner = Process::start(folder.path(), &joining);
     let status = joiner.until(BLOCKS).await;
     let per_second = status.transactions as f64 / begin.elapsed().as_secs_f64();
     json!({

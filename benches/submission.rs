@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use triskel::protocol::chain::id::{AccountId, BlockId};
 use triskel::protocol::chain::key::KeyPair;
-use triskel::protocol::chain::transaction::Transfer;
+use triskel::protocol::chain::transaction::{Transaction, Transfer};
 use triskel::rpc::{Method, SubmitTransaction};
 
 /// The keys of a sender.
@@ -13,8 +13,13 @@ pub(crate) fn keys(number: usize) -> KeyPair {
     KeyPair::from_seed(format!("sender {number}").as_bytes())
 }
 
-/// The call that hands in a transfer of one unit.
-pub(crate) fn call(network: &BlockId, sender: &KeyPair, recipient: AccountId, nonce: u64) -> Value {
+/// A transfer of one unit.
+pub(crate) fn transfer(
+    network: &BlockId,
+    sender: &KeyPair,
+    recipient: AccountId,
+    nonce: u64,
+) -> Transaction {
     let transfer = Transfer {
         sender: sender.public(),
         recipient,
@@ -22,7 +27,12 @@ pub(crate) fn call(network: &BlockId, sender: &KeyPair, recipient: AccountId, no
         fee: 1,
         nonce,
     };
-    let bytes = transfer.sign(network, sender).to_bytes();
+    transfer.sign(network, sender)
+}
+
+/// The call that hands it in.
+pub(crate) fn call(network: &BlockId, sender: &KeyPair, recipient: AccountId, nonce: u64) -> Value {
+    let bytes = transfer(network, sender, recipient, nonce).to_bytes();
     let transaction: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let params = SubmitTransaction { transaction };
     json!({ "jsonrpc": "2.0", "id": nonce, "method": SubmitTransaction::NAME, "params": params })
